@@ -1,0 +1,7 @@
+"""The small helper package that every notebook of cifar-notebooks imports.
+
+Importing it does nothing: no TensorFlow, no I/O. Import the module you need:
+`from cifar_utils import data, plots`.
+"""
+
+__version__ = "0.1.0"

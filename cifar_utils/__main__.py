@@ -1,0 +1,113 @@
+"""The command line: `python -m cifar_utils run | data | doctor | notebooks`."""
+
+import sys
+import time
+
+import click
+
+from cifar_utils import __version__
+from cifar_utils.errors import CifarError, ParameterError
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class KindGroup(click.Group):
+    """Prints our own errors as one message instead of a traceback."""
+
+    def invoke(self, ctx):
+        """Run a command; exit 2 for a wrong parameter, 1 for a failure, 130 if interrupted."""
+        try:
+            return super().invoke(ctx)
+        except CifarError as error:
+            click.echo(f"Error: {error}", err=True)
+            interrupted = type(error).__name__ == "Interrupted"
+            sys.exit(130 if interrupted else 2 if isinstance(error, ParameterError) else 1)
+
+    def resolve_command(self, ctx, args):
+        """Name the nearest command for a mistyped one."""
+        from cifar_utils.errors import suggest
+
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            ctx.fail(
+                f"There is no command {args[0]!r}. {suggest(args[0], self.list_commands(ctx))}"
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=KindGroup, context_settings=SETTINGS)
+@click.version_option(__version__, prog_name="cifar-notebooks")
+def main():
+    """CIFAR-10 with a convolutional network, from the raw archive to a report."""
+
+
+@main.command()
+@click.option("--recipe", help="Hyper-parameter set: quick (default) or baseline.")
+@click.option("--dataset", help="auto (default), cifar10 or synthetic.")
+@click.option("--name", default="", help="Run name; empty makes one from date, time and recipe.")
+@click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Any parameter.")
+@click.option("--resume", is_flag=True, help="Continue the run of this --name where it stopped.")
+@click.option("--from", "from_stage", metavar="STAGE", help="Rerun from this stage on, such as 04.")
+@click.option("--only", metavar="STAGE", help="Rerun this stage alone, such as 04.")
+def run(recipe, dataset, name, pairs, resume, from_stage, only):
+    """Execute the five notebooks in order and write a report.
+
+    \b
+    Examples:
+      python -m cifar_utils run
+      python -m cifar_utils run --recipe baseline --name my-run -p epochs 5 -p seed 1
+      python -m cifar_utils run --name my-run --resume
+      python -m cifar_utils run --name my-run --from 04
+    """
+    parameters = dict(pairs)
+    for option, value in (("recipe", recipe), ("dataset", dataset)):
+        if value is not None:
+            parameters[option] = value
+    if "run_name" in parameters:
+        name = parameters.pop("run_name")
+    if bool(from_stage) + bool(only) + resume > 1:
+        raise ParameterError("--resume, --from and --only exclude each other; take one of them.")
+    from cifar_utils import pipeline
+
+    start = time.monotonic()
+    rerun = bool(from_stage or only)
+    if rerun:
+        pipeline.choose_stages(None, from_stage, only)  # refused before a run is looked for
+    prepared = pipeline.prepare_run(name, parameters, resume, rerun)
+    click.echo(prepared.dataset.describe())
+    click.echo(repr(prepared))
+    stages = pipeline.choose_stages(prepared, from_stage, only)
+    if stages:
+        pipeline.run_pipeline(prepared, stages)
+    else:
+        click.echo("Every stage of this run is done already.")
+    click.echo(pipeline.describe_result(prepared, time.monotonic() - start))
+
+
+@main.command()
+def data():
+    """Show what data was found, where, how large, and whether it is the official archive."""
+    from cifar_utils.data import describe_sources
+
+    click.echo(describe_sources())
+
+
+@main.command()
+def doctor():
+    """Check this machine: versions, processor, GPU, memory, disk, data, training times."""
+    from cifar_utils.doctor import run_doctor
+
+    if any(finding.level == "problem" for finding in run_doctor(click.echo)):
+        sys.exit(1)
+
+
+@main.command()
+def notebooks():
+    """Execute the committed notebooks again, in place (what `make notebooks` calls)."""
+    from cifar_utils.pipeline import refresh_notebooks
+
+    for path in refresh_notebooks():
+        click.echo(f"wrote {path.name}")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m cifar_utils")

@@ -1,0 +1,124 @@
+"""Every parameter of the pipeline: its type, its range, its help text. Written once, here.
+
+The notebooks' parameter cells repeat name, type and help (papermill shows them with `--help-notebook`),
+and a test holds both together. `None` in a notebook means "the recipe's own value".
+"""
+
+import re
+from dataclasses import dataclass
+
+from cifar_utils.errors import ParameterError, suggest
+
+DATASET_NAMES = ("auto", "cifar10", "synthetic")
+RECIPE_NAMES = ("quick", "baseline")
+SCHEDULE_NAMES = ("code", "prose", "cosine")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What one parameter accepts.
+
+    Attributes:
+        type: `int`, `float`, `bool` or `str`.
+        help: One line; may not hold `#`, `=` or `|`, which papermill's reader trips over.
+        low: Smallest value accepted, or None.
+        high: Largest value accepted, or None.
+        choices: The only values accepted, or None.
+    """
+
+    type: type
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple | None = None
+
+    def describe(self):
+        """Say in words what is accepted, such as "an integer from 1 to 10000"."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        noun = {int: "an integer", float: "a number", bool: "true or false", str: "text"}[self.type]
+        return noun if self.low is None else f"{noun} from {self.low:g} to {self.high:g}"
+
+
+PARAMETERS = {
+    "run_name": Parameter(str, "folder under outputs/runs; empty continues or opens one by itself"),
+    "dataset": Parameter(str, "auto, cifar10 or synthetic", choices=DATASET_NAMES),
+    "recipe": Parameter(str, "quick or baseline (the documented one)", choices=RECIPE_NAMES),
+    "seed": Parameter(int, "split, first weights, order and augmentation", 0, 2**31 - 1),
+    "val_fraction": Parameter(float, "share of the training images held out", 0, 0.5),
+    "rotation": Parameter(float, "largest random rotation in degrees", 0, 180),
+    "shift": Parameter(float, "largest random shift as a share of the side", 0, 0.5),
+    "flip": Parameter(bool, "mirror half of the images left to right"),
+    "epochs": Parameter(int, "passes over the training images", 1, 10_000),
+    "batch_size": Parameter(int, "images per step", 1, 10_000),
+    "learning_rate": Parameter(float, "largest step size of Adam", 1e-7, 10),
+    "schedule": Parameter(str, "code or prose (documented), or cosine", choices=SCHEDULE_NAMES),
+    "deterministic": Parameter(bool, "same seed and machine give the same history, byte for byte"),
+    "model_path": Parameter(
+        str, "a .keras or .h5 file or a run folder; empty takes the newest run"
+    ),
+    "image_path": Parameter(str, "a picture to classify; empty takes a test image"),
+    "test_index": Parameter(int, "which test image, where image_path is empty", 0, 9999),
+}
+
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+TRUE_WORDS, FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def check_parameters(given):
+    """Check names, types and ranges, and turn text from a command line into values.
+
+    Args:
+        given: Name to value; a value may be text ("5"), its own type, or None for the recipe's own.
+
+    Returns:
+        A new dict with every value of its parameter's type. None stays None.
+
+    Raises:
+        ParameterError: For an unknown name (with the nearest valid one), a wrong type, or a value
+            out of range. Nothing has been started by then.
+    """
+    return {name: check_parameter(name, value) for name, value in given.items()}
+
+
+def check_parameter(name, value):
+    """Check one parameter; see `check_parameters`."""
+    if name not in PARAMETERS:
+        raise ParameterError(f"There is no parameter {name!r}. {suggest(name, PARAMETERS)}")
+    if value is None:
+        return None
+    parameter = PARAMETERS[name]
+    value = _convert(name, parameter, value)
+    if parameter.choices and value not in parameter.choices:
+        raise ParameterError(
+            f"There is no {name} {value!r}. {suggest(value, parameter.choices)}"
+            if value
+            else f"{name} is empty. Valid: {', '.join(parameter.choices)}."
+        )
+    # Written so that NaN, which compares false with everything, is refused too.
+    if parameter.low is not None and not parameter.low <= value <= parameter.high:
+        raise ParameterError(f"{name} must be {parameter.describe()}, not {value!r}.")
+    if name == "run_name" and value and not RUN_NAME.fullmatch(value):
+        raise ParameterError(
+            f"run_name must be letters, digits, '.', '_' and '-' (it names a folder), not {value!r}."
+        )
+    return value
+
+
+def _convert(name, parameter, value):
+    """Return `value` as its parameter's type, or say what was expected."""
+    wrong = ParameterError(f"{name} must be {parameter.describe()}, not {value!r}.")
+    if parameter.type is bool:
+        word = str(value).lower()
+        if word not in TRUE_WORDS + FALSE_WORDS:
+            raise wrong
+        return word in TRUE_WORDS
+    # bool is a subclass of int: True would pass for 1 epoch.
+    if isinstance(value, bool) or (parameter.type is str and not isinstance(value, str)):
+        raise wrong
+    if parameter.type is int and isinstance(value, float) and not value.is_integer():
+        raise wrong
+    try:
+        return parameter.type(value)
+    except (TypeError, ValueError, OverflowError):
+        raise wrong from None

@@ -1,0 +1,250 @@
+"""Any picture in, an upright RGB image out; and the 32×32 view that a network sees of it."""
+
+import importlib.util
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from cifar_utils.errors import ImageError
+
+MAX_PIXELS = 64_000_000  # a 48 megapixel phone photo fits; decoded, it takes 4 bytes per pixel
+MAX_BYTES = 25_000_000
+# Photographs and screenshots only; one of Pillow's other readers runs Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF", "PPM")
+SIZE_LIMIT = "1 pixel to at most 64 megapixels are read. Scale it, or choose another picture."
+NEUTRAL_GREY = (128, 128, 128)
+CONVERT = "open it in an image viewer and save it as JPEG or PNG."
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+NOT_PICTURES = (  # how the file begins, in lower case; what it is; what to do
+    (b"pk\x03\x04", "a zip archive or an office document", "Unpack it and choose a picture."),
+    (b"%pdf", "a PDF document", "Take a screenshot of the picture in it and choose that."),
+    (b"<svg", "an SVG drawing", f"Export it as PNG, or {CONVERT}"),
+    (b"<?xml", "an XML or SVG file", f"Export it as PNG, or {CONVERT}"),
+    (b"<!doctype html", "a web page", "Save the picture itself, not the page."),
+    (b"<html", "a web page", "Save the picture itself, not the page."),
+)
+
+
+def open_picture(source) -> Image.Image:
+    """Read any picture as an upright 8-bit RGB image.
+
+    EXIF orientation is applied; palette, grey, CMYK and 16-bit pictures are converted; transparency
+    is laid on neutral grey; of an animation the first frame is taken. Metadata (place, names) is
+    dropped. A file is what it decodes as, whatever its name says.
+
+    Args:
+        source: A path (str or Path), the file's bytes, a PIL image, or an array (h, w), (h, w, 1),
+            (h, w, 3) or (h, w, 4) of uint8, uint16, bool, integers 0 to 255 or floats 0 to 1.
+
+    Returns:
+        A new PIL image of mode RGB, at most `MAX_PIXELS` pixels.
+
+    Raises:
+        ImageError: If `source` is no such picture; the message says why and what to do.
+    """
+    if isinstance(source, str | os.PathLike):
+        data, name = _read_file(Path(source).expanduser())
+    elif isinstance(source, bytes | bytearray | memoryview):
+        data, name = bytes(source), "The picture"
+    elif isinstance(source, Image.Image):
+        return _decode(source, "The picture")
+    elif hasattr(source, "__array__"):
+        return _from_array(np.asarray(source))
+    else:
+        raise ImageError(
+            f"A picture cannot be made of a {type(source).__name__}. Give a path, the bytes of a "
+            "file, a PIL image or an array (height, width, 3)."
+        )
+    _check_bytes(len(data), name)
+    with warnings.catch_warnings():  # damaged metadata makes Pillow warn; the picture still counts
+        warnings.simplefilter("ignore")
+        with _identify(data, name) as image:
+            return _decode(image, name)
+
+
+def to_model_view(image: Image.Image, size: int = 32) -> np.ndarray:
+    """Cut the largest centred square out of a picture and scale it down, antialiased (Lanczos).
+
+    The centre crop keeps the object's proportions, and loses what lies near the ends of a long
+    picture. Squashing, letterboxing and averaging several crops are the alternatives; the choice
+    is to be measured on real photographs later.
+
+    Args:
+        image: RGB image, as `open_picture` returns it.
+        size: Side of the view, in pixels.
+
+    Returns:
+        uint8 array (size, size, 3). A picture of that very size comes through unchanged.
+    """
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    # Not `resize(box=…)`: its filter reaches over the edge of the box.
+    square = image.convert("RGB").crop((left, top, left + side, top + side))
+    return np.array(square.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def _read_file(path):
+    """Read a file of at most `MAX_BYTES`; return its bytes and the name for messages."""
+    if str(path).startswith(("http:", "https:")):
+        raise ImageError(f"{path} is a web address. Download the picture and give its path.")
+    try:
+        if path.is_dir():
+            raise ImageError(f"{path} is a folder. Give the path of one picture in it.")
+        if not path.is_file():
+            raise ImageError(
+                f"There is no file {path}. Check the spelling, or give the full path "
+                f"(relative paths start at {Path.cwd()})."
+            )
+        _check_bytes(path.stat().st_size, path.name)
+        return path.read_bytes(), path.name
+    except ImageError:
+        raise
+    except (OSError, ValueError) as error:
+        raise ImageError(
+            f"{path} cannot be read ({error}). Check the path and the file's permissions."
+        ) from error
+
+
+def _check_bytes(count, name):
+    """Refuse a file that holds nothing, or more than `MAX_BYTES`."""
+    if count == 0:
+        raise ImageError(f"{name} is empty (0 bytes). Copy or download it again.")
+    if count > MAX_BYTES:
+        raise ImageError(
+            f"{name} has {count / 1e6:.0f} MB, and at most {MAX_BYTES / 1e6:.0f} MB are read. "
+            "Scale it down, or save it as JPEG."
+        )
+
+
+def _identify(data, name):
+    """Open the file's header with the readers of `FORMATS`; no pixel is decoded yet."""
+    if importlib.util.find_spec("pillow_heif"):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    Image.init()
+    try:
+        known = [kind for kind in FORMATS if kind in Image.OPEN]
+        return Image.open(io.BytesIO(data), formats=known)
+    except UnidentifiedImageError:
+        raise ImageError(f"{name} {_explain_bytes(data)}") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{name} is too large: {SIZE_LIMIT}") from None
+    except Exception as error:  # a reader may raise anything on a hostile header
+        raise ImageError(_damaged(name, error)) from error
+
+
+def _explain_bytes(data):
+    """Say what a file that is no known picture seems to be, and what to do with it."""
+    brands = data[8:12] + data[16:64] if data[4:8] == b"ftyp" else b""
+    if b"avif" in brands or b"avis" in brands:
+        return f"is an AVIF picture, and this Pillow cannot read it. Upgrade Pillow, or {CONVERT}"
+    if any(brand in brands for brand in HEIC_BRANDS):
+        return (
+            "is a HEIC picture (an iPhone's format). Run 'pip install pillow-heif', choose 'Most "
+            f"Compatible' in the phone's camera settings, or {CONVERT}"
+        )
+    start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for magic, what, advice in NOT_PICTURES:
+        if start.startswith(magic):
+            return f"is not a picture but {what}. {advice}"
+    if start.isascii() and not any(byte < 32 and byte not in b"\t\r\n" for byte in start):
+        return "is not a picture but text. Choose the picture itself: JPEG, PNG, WebP, GIF or TIFF."
+    return (
+        "is no picture that can be read here, or its beginning is damaged. Use JPEG, PNG, WebP, "
+        f"AVIF, GIF, BMP or TIFF: {CONVERT}"
+    )
+
+
+def _decode(image, name):
+    """Turn an opened picture into upright RGB, after a look at its size."""
+    _check_size(name, *image.size)
+    try:
+        image.load()
+        rgb = _to_rgb(_upright(image))
+    except ImageError:
+        raise
+    except Exception as error:  # a decoder may raise anything on damaged data
+        raise ImageError(_damaged(name, error)) from error
+    rgb.info = {}
+    return rgb
+
+
+def _upright(image):
+    """Apply the EXIF orientation; a picture whose EXIF data is damaged stays as it lies."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image
+
+
+def _to_rgb(image):
+    """Convert any PIL mode to RGB: 16-bit scaled, transparency laid on neutral grey."""
+    if image.mode.startswith(("I", "F")):
+        # Mode I is 16-bit grey as well: so Pillow reads some PNG and PGM files.
+        values = np.asarray(image)
+        return _from_array(values if image.mode[0] == "F" else _from_uint16(values))
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        # Premultiplied grey: Pillow converts it to LA and nothing else.
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        ground = Image.new("RGB", image.size, NEUTRAL_GREY)
+        ground.paste(image, mask=image.getchannel("A"))
+        return ground
+    return image.convert("RGB")
+
+
+def _from_array(array):
+    """Turn an array (h, w[, 1 | 3 | 4]) into an RGB image."""
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or not array.size:
+        raise ImageError(
+            f"The array has shape {array.shape}; one picture is (height, width, 3), channels last. "
+            "Give pictures one at a time, or many of 32x32 to predict_batch."
+        )
+    _check_size("The array", array.shape[1], array.shape[0])
+    return _to_rgb(Image.fromarray(np.ascontiguousarray(_to_uint8(array))))
+
+
+def _to_uint8(array):
+    """Bring an array's values to 0..255."""
+    kind = array.dtype.kind
+    if array.dtype == np.uint8:
+        return array
+    if kind == "b":
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype == np.uint16:
+        return _from_uint16(array)
+    low, high = (array.min(), array.max()) if kind in "iuf" else (None, None)
+    if kind in "iu" and 0 <= low and high <= 255:
+        return array.astype(np.uint8)
+    if kind == "f" and 0 <= low and high <= 1:  # false for NaN, which has no place here either
+        return np.rint(array * 255).astype(np.uint8)
+    raise ImageError(
+        f"The picture's values are {array.dtype} from {low} to {high}; expected are uint8, uint16, "
+        "integers 0 to 255 or floats 0 to 1. Scale them first."
+    )
+
+
+def _from_uint16(values):
+    """Scale 0..65535 to 0..255."""
+    if values.min() < 0 or values.max() > 65535:
+        raise ImageError("The picture's values leave the range of 16 bits. Scale them to 8 or 16.")
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _check_size(name, width, height):
+    """Refuse what has no pixels, or more than `MAX_PIXELS`."""
+    if not 0 < width * height <= MAX_PIXELS:
+        raise ImageError(f"{name} is {width} x {height} pixels: {SIZE_LIMIT}")
+
+
+def _damaged(name, error):
+    """Word what a failed decoder said."""
+    return (
+        f"{name} is damaged or cut short ({str(error) or type(error).__name__}). "
+        "Copy or download it again, or choose another picture."
+    )

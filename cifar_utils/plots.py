@@ -1,0 +1,44 @@
+"""Every figure: pure functions from arrays to a matplotlib `Figure`, gathered here.
+
+None of them touches pyplot, a file or global state. Each sets its title with `suptitle`, and
+uses shape, pattern or text beside colour, in colours that any colour vision can tell apart.
+"""
+
+from cifar_utils.plots_data import (
+    plot_brightness_and_colour,
+    plot_channel_histograms,
+    plot_class_balance,
+    plot_class_grid,
+    plot_duplicate_pairs,
+    plot_mean_images,
+)
+from cifar_utils.plots_evaluation import (
+    plot_class_scores,
+    plot_confusion_matrix,
+    plot_metrics_vs_documented,
+    plot_mistakes,
+    plot_prediction,
+)
+from cifar_utils.plots_model import plot_model_diagram
+from cifar_utils.plots_preprocessing import plot_augmentations, plot_scaling, plot_split
+from cifar_utils.plots_training import plot_learning_rates, plot_training_curves
+
+__all__ = [
+    "plot_augmentations",
+    "plot_brightness_and_colour",
+    "plot_channel_histograms",
+    "plot_class_balance",
+    "plot_class_grid",
+    "plot_class_scores",
+    "plot_confusion_matrix",
+    "plot_duplicate_pairs",
+    "plot_learning_rates",
+    "plot_mean_images",
+    "plot_metrics_vs_documented",
+    "plot_mistakes",
+    "plot_model_diagram",
+    "plot_prediction",
+    "plot_scaling",
+    "plot_split",
+    "plot_training_curves",
+]

@@ -1,0 +1,213 @@
+"""From uint8 images to batches: scaling, one-hot labels, the split, the augmentation. NumPy only.
+
+Randomness is a function of seed and epoch alone: the plan of an epoch (which image comes when,
+turned and shifted by how much) is drawn in NumPy before the epoch starts. So a run that was killed
+continues exactly as it would have gone on, and every backend sees the same batches.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from cifar_utils.errors import ParameterError
+
+IMAGE_SIZE = 32
+# One stream of random numbers per purpose, so that none depends on how much another has drawn.
+SPLIT_STREAM, ORDER_STREAM, AUGMENTATION_STREAM = 1, 2, 3
+
+
+def scale_images(images):
+    """Scale pixels from 0..255 to [0, 1], as the documented system does.
+
+    Args:
+        images: uint8, any shape.
+
+    Returns:
+        float32 array of the same shape.
+
+    Raises:
+        ValueError: If the images are not uint8; images scaled twice would be almost black.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8:
+        raise ValueError(f"Images must be uint8 from 0 to 255 to be scaled, not {images.dtype}.")
+    return images.astype(np.float32) / np.float32(255)
+
+
+def standardise_images(images, mean, std):
+    """Scale to [0, 1], then shift and stretch each channel to mean 0 and standard deviation 1.
+
+    Args:
+        images: uint8 (n, height, width, 3).
+        mean, std: Per channel, from `exploration.compute_channel_statistics` of the training
+            images; those of the test set would leak it into training.
+
+    Returns:
+        float32 array of the same shape.
+    """
+    return ((scale_images(images) - mean) / std).astype(np.float32)
+
+
+def one_hot(labels, num_classes=10):
+    """Turn class ids into one-hot rows.
+
+    Args:
+        labels: Integers in 0..num_classes-1, shape (n,) or, as CIFAR-10 is often stored, (n, 1).
+        num_classes: Length of a row.
+
+    Returns:
+        float32 (n, num_classes).
+
+    Raises:
+        ValueError: If a label is out of range.
+    """
+    labels = np.asarray(labels).reshape(-1)
+    if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise ValueError(
+            f"Labels must lie in 0..{num_classes - 1}, but run from {labels.min()} to"
+            f" {labels.max()}."
+        )
+    return np.eye(num_classes, dtype=np.float32)[labels]
+
+
+def split_train_val(labels, val_fraction, seed):
+    """Split a training set into train and validation, stratified by class.
+
+    Args:
+        labels: Integer class ids, shape (n,).
+        val_fraction: Share of each class held out, in [0, 0.5]; 0 holds out nothing.
+        seed: Seed of the permutation within each class.
+
+    Returns:
+        Sorted index arrays `(train, val)`, disjoint and covering all n.
+
+    Raises:
+        ParameterError: If the share is out of range, or so small that some class would get no
+            validation image.
+    """
+    if not 0 <= val_fraction <= 0.5:
+        raise ParameterError(f"val_fraction must be from 0 to 0.5, not {val_fraction!r}.")
+    labels = np.asarray(labels)
+    held_out = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = round(len(members) * val_fraction)
+        if val_fraction and not count:
+            raise ParameterError(
+                f"val_fraction {val_fraction} leaves class {label} ({len(members)} images) without"
+                f" a validation image. Take at least {1 / len(members):.4f}, or 0 for none."
+            )
+        held_out.append(_rng(seed, SPLIT_STREAM, label).permutation(members)[:count])
+    val = np.sort(np.concatenate(held_out)) if held_out else np.array([], dtype=np.int64)
+    return np.setdiff1d(np.arange(len(labels)), val), val
+
+
+def _rng(seed, *stream):
+    """Return the generator of one purpose (and epoch, or class)."""
+    return np.random.default_rng([int(seed), *(int(part) for part in stream)])
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random rotation, shift and mirror image, as one projective transform per image.
+
+    Attributes:
+        rotation: Largest angle in degrees, either way.
+        shift: Largest shift in each direction, as a share of the side.
+        flip: Whether half of the images are mirrored left to right.
+    """
+
+    rotation: float = 15.0
+    shift: float = 0.1
+    flip: bool = True
+
+    def draw(self, n, rng):
+        """Draw `n` random transforms.
+
+        Args:
+            n: How many.
+            rng: A `numpy.random.Generator`.
+
+        Returns:
+            float32 (n, 8): rows (a0, a1, a2, b0, b1, b2, 0, 0) which take an output pixel (x, y) to
+            the input point (a0 x + a1 y + a2, b0 x + b1 y + b2), the convention of
+            `keras.ops.image.affine_transform` and TensorFlow's ImageProjectiveTransformV3.
+        """
+        angle = np.deg2rad(rng.uniform(-self.rotation, self.rotation, n))
+        shift_x, shift_y = rng.uniform(-self.shift, self.shift, (2, n)) * IMAGE_SIZE
+        mirror = np.where(rng.random(n) < 0.5, -1.0, 1.0) if self.flip else np.ones(n)
+        # Output to input about the centre: undo the shift, then the rotation, then the mirror.
+        centre = (IMAGE_SIZE - 1) / 2
+        a0, a1 = mirror * np.cos(angle), mirror * np.sin(angle)
+        b0, b1 = -np.sin(angle), np.cos(angle)
+        x, y = centre + shift_x, centre + shift_y
+        a2, b2 = centre - a0 * x - a1 * y, centre - b0 * x - b1 * y
+        zero = np.zeros(n)
+        return np.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What notebook 02 decides and notebook 03 obeys: the contents of `preprocessing.json`.
+
+    Attributes:
+        seed: Seed of the split, the order and the augmentation.
+        val_fraction: Share held out for validation.
+        augmentation: An `Augmentation`.
+    """
+
+    seed: int
+    val_fraction: float
+    augmentation: Augmentation
+
+    @classmethod
+    def from_recipe(cls, recipe, seed):
+        """Take the choices from a `recipes.Recipe`."""
+        return cls(
+            seed, recipe.val_fraction, Augmentation(recipe.rotation, recipe.shift, recipe.flip)
+        )
+
+    @classmethod
+    def from_json(cls, saved):
+        """Read what `to_json` wrote."""
+        return cls(saved["seed"], saved["val_fraction"], Augmentation(**saved["augmentation"]))
+
+    def to_json(self):
+        """Return a JSON-ready dict."""
+        return dataclasses.asdict(self)
+
+    def split(self, labels):
+        """Return sorted index arrays `(train, val)`; see `split_train_val`."""
+        return split_train_val(labels, self.val_fraction, self.seed)
+
+
+class EpochPlan:
+    """Which image comes when, and how it is turned: one epoch of training, drawn ahead.
+
+    Args:
+        n: Number of training images.
+        batch_size: Images per step; the last step takes what is left.
+        preprocessing: A `Preprocessing`.
+        epoch: Counted from 0.
+
+    Attributes:
+        order: int64 (n,), a permutation.
+        transforms: float32 (n, 8); see `Augmentation.draw`.
+    """
+
+    def __init__(self, n, batch_size, preprocessing, epoch):
+        seed = preprocessing.seed
+        self.batch_size = batch_size
+        self.order = _rng(seed, ORDER_STREAM, epoch).permutation(n)
+        rng = _rng(seed, AUGMENTATION_STREAM, epoch)
+        self.transforms = preprocessing.augmentation.draw(n, rng)
+
+    def __len__(self):
+        """Return the number of steps."""
+        return -(-len(self.order) // self.batch_size)
+
+    def step(self, index):
+        """Return `(indices, transforms)` of one step: int64 (b,) and float32 (b, 8)."""
+        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        return self.order[part], self.transforms[part]

@@ -1,0 +1,127 @@
+"""What a person sees in the terminal while a notebook runs, read from the run's events."""
+
+import json
+import time
+
+from tqdm import tqdm
+
+
+def format_seconds(seconds):
+    """Format a duration: "0:07", "3:05", "1:02:09"; "?" for None."""
+    if seconds is None:
+        return "?"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+class EventReader:
+    """Gives each line of a growing `events.jsonl` once, beginning with what is new.
+
+    Args:
+        path: The file; need not exist yet.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.position = path.stat().st_size if path.exists() else 0
+
+    def read_new(self):
+        """Return the events since the last call, oldest first; a half-written line waits."""
+        if not self.path.exists():
+            return []
+        with open(self.path, "rb") as file:
+            file.seek(self.position)
+            complete = file.read().rpartition(b"\n")[0]
+        if not complete:
+            return []
+        self.position += len(complete) + 1
+        return [json.loads(line) for line in complete.split(b"\n")]
+
+
+def describe_last_event(path):
+    """Say the last thing that a run's `events.jsonl` tells, for a kernel that died silently."""
+    reader = EventReader(path)
+    reader.position = 0
+    events = reader.read_new()
+    if not events:
+        return "none"
+    last = events[-1]
+    return describe_event(last) if "epochs" in last else f"{last['event']} of {last['stage']}"
+
+
+class StageDisplay:
+    """One stage's progress: a live line on a terminal, plain lines elsewhere.
+
+    Args:
+        run: A `runs.Run`.
+        stage: Its name.
+        number: Its number, from 1.
+        total: How many stages there are.
+        stream: A text stream; a terminal gets a bar.
+    """
+
+    def __init__(self, run, stage, number, total, stream):
+        self.label = f"[{number}/{total}] {stage}"
+        self.events = EventReader(run.path("events.jsonl"))
+        self.stream, self.started = stream, time.monotonic()
+        self.bar = None
+        if stream.isatty():
+            self.bar = tqdm(
+                total=1.0,
+                file=stream,
+                leave=False,
+                dynamic_ncols=True,
+                bar_format="{desc} {elapsed}{postfix}",
+            )
+            self.bar.set_description_str(self.label)
+        else:
+            print(self.label, file=stream, flush=True)
+
+    def refresh(self):
+        """Show what has happened since the last call."""
+        for event in self.events.read_new():
+            if event["event"] in ("step", "epoch"):
+                self._show(event)
+        if self.bar is not None:
+            self.bar.refresh()
+
+    def _show(self, event):
+        """Show one event of training."""
+        text = describe_event(event)
+        if self.bar is None:
+            if event["event"] == "epoch":
+                print(f"      {text}", file=self.stream, flush=True)
+            return
+        self.bar.bar_format = "{desc} {elapsed} {percentage:3.0f}% |{bar:20}| {postfix}"
+        self.bar.n = share_done(event)
+        self.bar.set_postfix_str(text, refresh=False)
+
+    def close(self, how):
+        """Replace the live line by a final one.
+
+        Args:
+            how: "done" or "stopped".
+        """
+        self.refresh()
+        if self.bar is not None:
+            self.bar.close()
+        took = format_seconds(time.monotonic() - self.started)
+        print(f"{self.label}: {how} after {took}", file=self.stream, flush=True)
+
+
+def share_done(event):
+    """Return the share of a training that is done at an event, from 0 to 1."""
+    steps = event["steps"]
+    done = (event["epoch"] - 1) * steps + (steps if event["event"] == "epoch" else event["step"])
+    return min(1.0, done / (event["epochs"] * steps))
+
+
+def describe_event(event):
+    """Say a training event in words: epoch, loss, accuracy, time left."""
+    parts = [f"epoch {event['epoch']}/{event['epochs']}"]
+    if "loss" in event:
+        parts += [f"loss {event['loss']:.3f}", f"accuracy {event['accuracy']:.1%}"]
+    if "val_accuracy" in event:
+        parts.append(f"validation {event['val_accuracy']:.1%}")
+    return ", ".join([*parts, f"{format_seconds(event.get('seconds_left'))} left"])

@@ -1,0 +1,258 @@
+"""Compile, fit, checkpoint, resume: from a run folder and its data to history and weights."""
+
+import dataclasses
+import time
+
+import numpy as np
+
+from cifar_utils.backend import keras
+from cifar_utils.batches import FollowEpoch, make_source
+from cifar_utils.checkpoints import SaveCheckpoint, restore_checkpoint
+from cifar_utils.errors import RunError
+from cifar_utils.files import atomic_path
+from cifar_utils.machine import detect_processor
+from cifar_utils.models import build_model, build_schedule
+from cifar_utils.opening import open_run
+from cifar_utils.preprocessing import Preprocessing, one_hot, scale_images
+from cifar_utils.progress import LogEvents
+from cifar_utils.runs import find_run, latest_run_with_weights
+
+
+def get_preprocessing(run):
+    """Return what notebook 02 decided for this run, or the recipe's own choices.
+
+    Args:
+        run: A `runs.Run`.
+
+    Returns:
+        A `preprocessing.Preprocessing`; written to `preprocessing.json` if 02 was not run.
+    """
+    saved = run.read_json("preprocessing.json")
+    if saved:
+        return Preprocessing.from_json(saved["preprocessing"])
+    preprocessing = Preprocessing.from_recipe(run.recipe, run.parameters["seed"])
+    run.write_json("preprocessing.json", {"preprocessing": preprocessing.to_json()})
+    return preprocessing
+
+
+def compile_model(recipe, steps_per_epoch):
+    """Build and compile the network of a recipe.
+
+    Args:
+        recipe: A `recipes.Recipe`.
+        steps_per_epoch: Steps in an epoch; the learning rate depends on it.
+
+    Returns:
+        A compiled `keras.Model`: Adam, categorical cross-entropy, accuracy.
+    """
+    model = build_model(recipe)
+    model.compile(
+        optimizer=keras.optimizers.Adam(build_schedule(recipe, steps_per_epoch)),
+        loss="categorical_crossentropy",
+        metrics=["accuracy"],
+        steps_per_execution=recipe.steps_per_execution,
+        jit_compile=False,  # XLA is slower on a CPU; "auto" means something else in each version
+    )
+    return model
+
+
+def seed_everything(seed, deterministic):
+    """Seed Python, NumPy and the backend, and ask for kernels that do not depend on timing.
+
+    Args:
+        seed: Integer from 0 to 2**31 - 1.
+        deterministic: Whether to switch on TensorFlow's op determinism, for this process.
+    """
+    keras.utils.set_random_seed(int(seed))  # np.int64 raises
+    if deterministic and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def train(run, callbacks=()):
+    """Train a run's recipe on its data set, from its last checkpoint if there is one.
+
+    Args:
+        run: A `runs.Run` in stage 03.
+        callbacks: More Keras callbacks, such as `progress.LiveTraining()`.
+
+    Returns:
+        `(model, history)`: the trained `keras.Model`, and a dict of equally long lists under
+        "epoch", "learning_rate", "loss", "accuracy" and, with a validation split, "val_loss"
+        and "val_accuracy". Writes `history.csv`, `model.keras`, `model1.h5` and, into `run.json`,
+        `seconds.training`: from uint8 arrays in memory to the final weights, compilation and
+        validation included, over all the sessions that it took.
+    """
+    dataset, recipe, preprocessing = run.dataset, run.recipe, get_preprocessing(run)
+    describe_training(run, recipe)
+    train_part, val_part = preprocessing.split(dataset.train_labels)
+    images, labels = dataset.train_images[train_part], dataset.train_labels[train_part]
+    start = time.perf_counter()
+    seed_everything(preprocessing.seed, recipe.deterministic)
+    source, batches = make_source(images, labels, recipe.batch_size, preprocessing)
+    model = compile_model(recipe, len(source))
+    identity = {"recipe": dataclasses.asdict(recipe), "data": dataset.fingerprint}
+    identity["preprocessing"] = preprocessing.to_json()
+    state = restore_checkpoint(model, run.path("checkpoint.npz"), identity)
+    save = SaveCheckpoint(run, identity, state, start)
+    val_data = _make_val_data(dataset, val_part)
+    model.fit(
+        batches,
+        validation_data=val_data,
+        epochs=recipe.epochs,
+        initial_epoch=state.epoch,
+        shuffle=False,  # the source has shuffled already
+        verbose=0,
+        # The log comes last: an epoch is told once its checkpoint is safe.
+        callbacks=[
+            FollowEpoch(source),
+            save,
+            *callbacks,
+            LogEvents(run, recipe.epochs, len(source)),
+        ],
+    )
+    run.update(seconds={"training": round(save.elapsed(), 2)})
+    save_model(run, model)
+    return model, state.history
+
+
+def _make_val_data(dataset, val_part, batch_size=500):
+    """Return the validation images as batches for `fit`, or None if none are held out."""
+    if not len(val_part):
+        return None
+    images = scale_images(dataset.train_images[val_part])
+    targets = one_hot(dataset.train_labels[val_part])
+    if keras.backend.backend() != "tensorflow":
+        return images, targets
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices((images, targets)).batch(batch_size)
+
+
+def describe_training(run, recipe):
+    """Write into `run.json` what is trained, on what, with what."""
+    run.update(
+        recipe=dataclasses.asdict(recipe),
+        seed=run.parameters["seed"],
+        device=describe_device(),
+        threads=detect_processor().cores,
+        precision=keras.config.dtype_policy().name,
+        versions={
+            "keras": keras.__version__,
+            keras.backend.backend(): _backend_version(),
+            "numpy": np.__version__,
+        },
+    )
+
+
+def describe_device():
+    """Return the name of the device that trains: the first GPU, or else the processor."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+    return detect_processor().name
+
+
+def _backend_version():
+    """Return the version of TensorFlow, JAX or PyTorch."""
+    import importlib
+
+    return importlib.import_module(keras.backend.backend()).__version__
+
+
+def save_model(run, model):
+    """Save the weights as `model.keras` and, in the documented format, as `model1.h5`.
+
+    Args:
+        run: A `runs.Run`.
+        model: A trained `keras.Model`.
+
+    Returns:
+        The two paths.
+    """
+    from absl import logging as absl_logging
+
+    paths = [run.path("model.keras"), run.path("model1.h5")]
+    for path in paths:
+        # Keras advises against HDF5 at every save; here both formats are written on purpose.
+        verbosity = absl_logging.get_verbosity()
+        absl_logging.set_verbosity(absl_logging.ERROR)
+        try:
+            with atomic_path(path) as temporary:
+                model.save(temporary)
+        finally:
+            absl_logging.set_verbosity(verbosity)
+    return paths
+
+
+def load_model(run):
+    """Load a run's trained network.
+
+    Raises:
+        RunError: If it has none, or it cannot be read with the installed versions.
+    """
+    path = run.path("model.keras")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError, TypeError) as error:
+        if not path.exists():
+            raise RunError(
+                f"Run {run.name!r} has no model.keras yet. Finish notebook 03 with"
+                f" run_name {run.name!r} first."
+            ) from None
+        raise RunError(
+            f"{path} was written with {run.info.get('versions')} and cannot be read with Keras"
+            f" {keras.__version__}: {error}. Install those versions, or train again."
+        ) from error
+
+
+def predict_probs(model, images, batch_size=500):
+    """Compute class probabilities.
+
+    Args:
+        model: A network from [0, 1] images to probabilities.
+        images: uint8 (n, 32, 32, 3).
+        batch_size: Images per step.
+
+    Returns:
+        float32 (n, num_classes).
+    """
+    parts = [
+        model.predict_on_batch(scale_images(images[i : i + batch_size]))
+        for i in range(0, len(images), batch_size)
+    ]
+    return np.concatenate(parts)
+
+
+def open_trained_run(stage, run_name="", dataset="auto"):
+    """Choose the run that notebook 04 or 05 works on, and start its stage.
+
+    Args:
+        stage: A name from `runs.STAGES`.
+        run_name: A run's name; empty takes the newest run with weights. Where there is none, a
+            `quick` run is trained first, which takes some minutes, and says so.
+        dataset: What to train that run on.
+
+    Returns:
+        A `runs.Run` with weights whose stage is started.
+
+    Raises:
+        RunError: If there is no run of that name, or it has no weights.
+    """
+    run = find_run(run_name) if run_name else latest_run_with_weights()
+    if run is None:
+        print("No trained run yet: training a `quick` one first, about three minutes on two cores.")
+        run = open_run("03_training", "", dataset=dataset, recipe="quick", seed=0)
+        train(run)
+        run.finish_stage()
+    if not run.path("model.keras").exists():
+        raise RunError(
+            f"Run {run.name!r} has no trained weights. Finish it with `python -m cifar_utils run"
+            f" --name {run.name} --resume`, or leave run_name empty for the newest trained run."
+        )
+    run.start_stage(stage)
+    return run

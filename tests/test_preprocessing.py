@@ -1,0 +1,211 @@
+"""Scaling, one-hot labels, the split and the drawn augmentation, in NumPy alone."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from cifar_utils.errors import ParameterError
+from cifar_utils.exploration import compute_channel_statistics
+from cifar_utils.preprocessing import (
+    Augmentation,
+    EpochPlan,
+    Preprocessing,
+    one_hot,
+    scale_images,
+    split_train_val,
+    standardise_images,
+)
+from cifar_utils.recipes import get_recipe
+
+SEEDS = st.integers(0, 2**31 - 1)
+images_of_any_content = hnp.arrays(
+    np.uint8, st.tuples(st.integers(1, 4), st.just(5), st.just(5), st.just(3))
+)
+
+
+@settings(deadline=None)
+@given(images_of_any_content)
+def test_scaling_divides_by_255(images):
+    scaled = scale_images(images)
+    assert scaled.dtype == np.float32
+    np.testing.assert_array_equal(scaled, images.astype(np.float32) / np.float32(255))
+    assert scaled.min() >= 0
+    assert scaled.max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int8, bool])
+def test_scaling_refuses_what_may_be_scaled_already(dtype):
+    with pytest.raises(ValueError, match=f"must be uint8 .* not {np.dtype(dtype)}"):
+        scale_images(np.ones((1, 2, 2, 3), dtype))
+
+
+@pytest.mark.filterwarnings("error")
+@settings(deadline=None)
+@given(images_of_any_content)
+def test_statistics_are_those_of_numpy(images):
+    mean, std = compute_channel_statistics(images)
+    floats = images.astype(np.float64) / 255
+    np.testing.assert_allclose(mean, floats.mean((0, 1, 2)), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(std, floats.std((0, 1, 2)), rtol=0, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("level", range(0, 256, 5))
+def test_statistics_of_one_flat_colour_are_numbers(level):
+    mean, std = compute_channel_statistics(np.full((3, 32, 32, 3), level, np.uint8))
+    np.testing.assert_allclose(mean, level / 255)
+    np.testing.assert_allclose(std, 0, atol=1e-7)
+
+
+def test_standardised_images_have_mean_zero_and_deviation_one():
+    images = np.random.default_rng(0).integers(0, 200, (20, 32, 32, 3), np.uint8)
+    standard = standardise_images(images, *compute_channel_statistics(images))
+    assert standard.dtype == np.float32
+    np.testing.assert_allclose(standard.mean((0, 1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(standard.std((0, 1, 2)), 1, atol=1e-4)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 9)), st.booleans())
+def test_one_hot_rows_hold_a_single_one_at_the_label(labels, as_column):
+    labels = np.array(labels, np.int64)
+    rows = one_hot(labels[:, None] if as_column else labels)
+    assert rows.shape == (len(labels), 10)
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(rows.sum(1), 1)
+    np.testing.assert_array_equal(rows.argmax(1), labels)
+
+
+@pytest.mark.parametrize("labels", [[0, 10], [-1, 3]])
+def test_one_hot_refuses_a_label_that_is_no_class(labels):
+    with pytest.raises(ValueError, match=r"0\.\.9, but run from"):
+        one_hot(labels)
+
+
+@settings(deadline=None)
+@given(
+    hnp.arrays(np.int64, st.integers(100, 400), elements=st.integers(0, 4)),
+    st.floats(0.0, 0.5),
+    SEEDS,
+)
+def test_a_split_is_disjoint_covering_and_stratified(labels, val_fraction, seed):
+    counts = np.bincount(labels)
+    if val_fraction and not round(counts[counts > 0].min() * val_fraction):
+        with pytest.raises(ParameterError, match="without a validation image"):
+            split_train_val(labels, val_fraction, seed)
+        return
+    train, val = split_train_val(labels, val_fraction, seed)
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, val])), np.arange(len(labels)))
+    assert (np.diff(train) > 0).all()
+    assert (np.diff(val) > 0).all()
+    for label in np.unique(labels):
+        share = (labels[val] == label).sum()
+        assert abs(share - val_fraction * (labels == label).sum()) <= 0.5
+
+
+def test_a_split_depends_on_the_seed_alone():
+    labels = np.repeat(np.arange(10), 100)
+    first, again, other = (split_train_val(labels, 0.1, seed)[1] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert len(np.intersect1d(first, other)) < 50
+    assert len(first) == 100
+
+
+def test_no_validation_share_holds_out_nothing():
+    train, val = split_train_val(np.repeat(np.arange(10), 3), 0.0, 0)
+    assert len(train) == 30
+    assert len(val) == 0
+
+
+@pytest.mark.parametrize("val_fraction", [-0.1, 0.51, float("nan")])
+def test_a_share_out_of_range_is_refused(val_fraction):
+    with pytest.raises(ParameterError, match=r"from 0 to 0\.5"):
+        split_train_val(np.zeros(10, int), val_fraction, 0)
+
+
+@settings(deadline=None)
+@given(st.integers(2, 30_000))
+def test_a_share_too_small_is_refused_and_the_one_advised_works(per_class):
+    labels = np.zeros(per_class, int)
+    with pytest.raises(ParameterError, match="without a validation image") as caught:
+        split_train_val(labels, 0.1 / per_class, 0)
+    advised = float(str(caught.value).split("at least ")[1].split(",")[0])
+    assert len(split_train_val(labels, advised, 0)[1]) >= 1
+
+
+def decompose(rows):
+    """Read a transform's determinant, angle in degrees and shift of the centre in pixels."""
+    a0, a1, a2, b0, b1, b2 = rows[:, :6].T.astype(float)
+    matrix = np.stack([np.stack([a0, a1], -1), np.stack([b0, b1], -1)], 1)
+    centre = np.full((len(rows), 2), 15.5)
+    offset = np.stack([a2, b2], -1)
+    # The output point that shows the centre of the input.
+    shown_at = np.linalg.solve(matrix, (centre - offset)[..., None])[..., 0]
+    return np.linalg.det(matrix), np.rad2deg(np.arctan2(-b0, b1)), shown_at - centre
+
+
+@settings(deadline=None)
+@given(st.floats(0, 180), st.floats(0, 0.5), st.booleans(), SEEDS)
+def test_every_draw_is_a_rigid_move_within_its_ranges(rotation, shift, flip, seed):
+    rows = Augmentation(rotation, shift, flip).draw(50, np.random.default_rng(seed))
+    assert rows.shape == (50, 8)
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(rows[:, 6:], 0)
+    determinant, angle, moved = decompose(rows)
+    np.testing.assert_allclose(np.abs(determinant), 1, atol=1e-5)
+    assert flip or (determinant > 0).all()
+    assert (np.abs(angle) <= rotation + 1e-3).all()
+    assert (np.abs(moved) <= shift * 32 + 1e-3).all()
+
+
+def test_draws_fill_their_ranges_both_ways():
+    rows = Augmentation(15.0, 0.1, True).draw(4000, np.random.default_rng(0))
+    determinant, angle, moved = decompose(rows)
+    assert 0.45 < (determinant < 0).mean() < 0.55
+    assert angle.min() < -14.5
+    assert angle.max() > 14.5
+    assert (moved.min(0) < -3.1).all()
+    assert (moved.max(0) > 3.1).all()
+    assert abs(np.corrcoef(moved.T)[0, 1]) < 0.1
+
+
+def test_no_augmentation_is_the_identity():
+    rows = Augmentation(0, 0, False).draw(3, np.random.default_rng(0))
+    np.testing.assert_array_equal(rows, [[1, 0, 0, 0, 1, 0, 0, 0]] * 3)
+
+
+def make_preprocessing(seed=0):
+    return Preprocessing(seed, 0.1, Augmentation())
+
+
+@settings(deadline=None)
+@given(st.integers(1, 300), st.integers(1, 400), st.integers(0, 50), SEEDS)
+def test_an_epoch_shows_each_image_exactly_once(n, batch_size, epoch, seed):
+    plan = EpochPlan(n, batch_size, make_preprocessing(seed), epoch)
+    steps = [plan.step(i) for i in range(len(plan))]
+    assert sorted(np.concatenate([indices for indices, _ in steps])) == list(range(n))
+    assert all(len(indices) == len(rows) > 0 for indices, rows in steps)
+    assert {len(indices) for indices, _ in steps[:-1]} <= {batch_size}
+
+
+def test_an_epoch_is_a_function_of_seed_and_epoch():
+    def order_and_transforms(seed, epoch):
+        plan = EpochPlan(500, 32, make_preprocessing(seed), epoch)
+        return plan.order, plan.transforms
+
+    first, again = order_and_transforms(0, 3), order_and_transforms(0, 3)
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    for other in (order_and_transforms(0, 4), order_and_transforms(1, 3)):
+        assert (first[0] == other[0]).mean() < 0.05
+        assert (first[1][:, 1] == other[1][:, 1]).mean() < 0.05
+
+
+def test_preprocessing_survives_its_json_file():
+    chosen = Preprocessing.from_recipe(get_recipe("quick", rotation=7, flip=False), 5)
+    assert chosen == Preprocessing(5, 0.1, Augmentation(7.0, 0.1, False))
+    assert Preprocessing.from_json(json.loads(json.dumps(chosen.to_json()))) == chosen
