@@ -114,6 +114,7 @@ def create_run(name, parameters):
                 "source": dataset.source,
                 "fingerprint": dataset.fingerprint,
                 "official": dataset.official,
+                "note": dataset.note,
                 "n_train": len(dataset.train_images),
                 "n_test": len(dataset.test_images),
             },

@@ -1,7 +1,7 @@
 """Every parameter of the pipeline: its type, its range, its help text. Written once, here.
 
-The notebooks' parameter cells repeat name, type and help (papermill shows them with `--help-notebook`),
-and a test holds both together. `None` in a notebook means "the recipe's own value".
+The notebooks' parameter cells repeat name, type and help (`papermill --help-notebook` shows
+them), and a test holds both together. `None` in a notebook means "the recipe's own value".
 """
 
 import re
@@ -100,7 +100,7 @@ def check_parameter(name, value):
         raise ParameterError(f"{name} must be {parameter.describe()}, not {value!r}.")
     if name == "run_name" and value and not RUN_NAME.fullmatch(value):
         raise ParameterError(
-            f"run_name must be letters, digits, '.', '_' and '-' (it names a folder), not {value!r}."
+            f"run_name names a folder: letters, digits, '.', '_' and '-', not {value!r}."
         )
     return value
 

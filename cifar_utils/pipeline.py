@@ -12,8 +12,9 @@ from cifar_utils.files import notebooks_dir, relative_to_project
 from cifar_utils.kernels import CellFailed, KernelDied, NotebookRun
 from cifar_utils.opening import create_run, refuse_conflicts
 from cifar_utils.parameters import check_parameters
+from cifar_utils.report import save_report
 from cifar_utils.runs import STAGES, find_run, now_text
-from cifar_utils.terminal import StageDisplay, describe_last_event, format_seconds
+from cifar_utils.terminal import StageDisplay, describe_last_event, format_clock
 
 GRACE_SECONDS = 15.0  # for a kernel to end its cell after an interrupt, before it is killed
 ORPHAN_SECONDS = 10.0  # ipykernel notices within a second or two that its parent is gone
@@ -99,6 +100,7 @@ def run_pipeline(run, stages, stream=sys.stdout):
     """
     with _lock(run), _catch_signals() as signals:
         _wait_for_orphan(run)
+        run.update(error=None)
         for stage in stages:
             notebook = NotebookRun(
                 notebooks_dir() / f"{stage}.ipynb",
@@ -139,10 +141,19 @@ def _watch(notebook, display, signals):
 
 
 def _explain(run, stage, error, interrupted):
-    """Note in `run.json` how a stage ended, and return the error that tells the user."""
+    """Note in `run.json` and the report how a stage ended; return the error that tells the user."""
+    told = _say_what_happened(run, stage, error, interrupted)
     status = "interrupted" if interrupted else "failed"
-    run.update(status=status, end=now_text(), owner=None, stages={stage: {"status": status}})
+    run.update(status=status, end=now_text(), owner=None, error=str(told))
+    run.update(stages={stage: {"status": status}})
     run.log_event(status, stage=stage)
+    with contextlib.suppress(Exception):  # the reason matters more than its page
+        save_report(run)
+    return told
+
+
+def _say_what_happened(run, stage, error, interrupted):
+    """Put a stage's end into words, with the next step."""
     resume = f"python -m cifar_utils run --name {run.name} --resume"
     executed = relative_to_project(run.path(f"notebooks/{stage}.ipynb"))
     if interrupted:
@@ -150,10 +161,11 @@ def _explain(run, stage, error, interrupted):
             f"Stopped in {stage}; every finished stage and epoch is kept. Continue: {resume}"
         )
     if isinstance(error, KernelDied):
+        last = describe_last_event(run.path("events.jsonl"))
         return CifarError(
             f"The kernel of {stage} died, most likely because memory ran out. Last sign of life:"
-            f" {describe_last_event(run.path('events.jsonl'))}. Close other programs or take a smaller `-p batch_size`"
-            f" under a new --name; to go on as before: {resume}"
+            f" {last}. Close other programs, or take a smaller `-p batch_size` under a new --name;"
+            f" to go on as before: {resume}"
         )
     if isinstance(error, CellFailed):
         return CifarError(
@@ -204,12 +216,10 @@ def _wait_for_orphan(run):
 
 def describe_result(run, seconds):
     """Say how a finished run ended: data set, accuracy with its interval, report."""
-    from cifar_utils.report import save_report
-
     report = save_report(run)
     metrics = run.read_json("metrics.json")
     info = run.info["dataset"]
-    lines = [f"Run {run.name}: {format_seconds(seconds)} in all"]
+    lines = [f"Run {run.name}: {format_clock(seconds)} in all"]
     if info["name"] == "synthetic":
         lines.append("Data set: SYNTHETIC DATA, not CIFAR-10 (see `python -m cifar_utils data`)")
     else:

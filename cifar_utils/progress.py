@@ -7,7 +7,7 @@ import time
 from cifar_utils.backend import keras
 from cifar_utils.checkpoints import read_history
 from cifar_utils.plots_training import plot_training_curves
-from cifar_utils.terminal import format_seconds
+from cifar_utils.terminal import format_clock
 
 SECONDS_BETWEEN_UPDATES = 1.0  # often enough to look alive, rarely enough to cost nothing
 
@@ -115,8 +115,8 @@ class LiveTraining(StepClock):
     def update(self, logs):
         """Move the bar."""
         self._show(
-            f"epoch {self.epoch + 1} of {self.params['epochs']} · loss {logs['loss']:.3f} · accuracy"
-            f" {logs['accuracy']:.1%} · {format_seconds(self.seconds_left())} left"
+            f"epoch {self.epoch + 1} of {self.params['epochs']} · loss {logs['loss']:.3f}"
+            f" · accuracy {logs['accuracy']:.1%} · {format_clock(self.seconds_left())} left"
         )
 
     def on_epoch_end(self, epoch, logs=None):
@@ -134,7 +134,7 @@ class LiveTraining(StepClock):
 
     def on_train_end(self, logs=None):
         """Say how long it took; the curves' final form is the next figure's job."""
-        took = format_seconds(time.perf_counter() - self.begun)
+        took = format_clock(time.perf_counter() - self.begun)
         self._show(f"{self.params['epochs']} epochs, {took} in this session")
 
     def _show(self, text):

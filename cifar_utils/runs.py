@@ -1,5 +1,6 @@
 """What a run folder holds, and atomic reads and writes of it."""
 
+import dataclasses
 import datetime
 import io
 import json
@@ -115,9 +116,11 @@ class Run:
         if dataset.fingerprint != expected:
             raise RunError(
                 f"Run {self.name!r} was opened with {expected} and {dataset.source} is"
-                f" {dataset.fingerprint}. Point CIFAR10_PATH at the same archive, or start a new run."
+                f" {dataset.fingerprint}. Point CIFAR10_PATH at the same archive, or start a new"
+                " run."
             )
-        return dataset
+        # Why it is the synthetic set is known to the process that decided it.
+        return dataclasses.replace(dataset, note=self.info["dataset"].get("note", dataset.note))
 
     @property
     def dataset_name(self):
@@ -209,7 +212,9 @@ def show_figure(figure, alt, synthetic=False):
     from IPython.display import Image
 
     if synthetic:
-        figure.suptitle(f"SYNTHETIC DATA · {figure.get_suptitle()}")
+        # The text itself: calling `suptitle` again would reset its font and place.
+        title = next(text for text in figure.texts if text.get_text() == figure.get_suptitle())
+        title.set_text(f"SYNTHETIC DATA · {title.get_text()}")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=FIGURE_DPI, metadata={"Description": alt})
     width = round(figure.get_size_inches()[0] * FIGURE_DPI / 2)

@@ -6,7 +6,7 @@ import time
 from tqdm import tqdm
 
 
-def format_seconds(seconds):
+def format_clock(seconds):
     """Format a duration: "0:07", "3:05", "1:02:09"; "?" for None."""
     if seconds is None:
         return "?"
@@ -106,7 +106,7 @@ class StageDisplay:
         self.refresh()
         if self.bar is not None:
             self.bar.close()
-        took = format_seconds(time.monotonic() - self.started)
+        took = format_clock(time.monotonic() - self.started)
         print(f"{self.label}: {how} after {took}", file=self.stream, flush=True)
 
 
@@ -124,4 +124,4 @@ def describe_event(event):
         parts += [f"loss {event['loss']:.3f}", f"accuracy {event['accuracy']:.1%}"]
     if "val_accuracy" in event:
         parts.append(f"validation {event['val_accuracy']:.1%}")
-    return ", ".join([*parts, f"{format_seconds(event.get('seconds_left'))} left"])
+    return ", ".join([*parts, f"{format_clock(event.get('seconds_left'))} left"])

@@ -127,12 +127,12 @@ def test_without_any_copy_auto_is_synthetic_and_nobody_can_miss_it(world):
 
 
 def test_auto_reaches_the_synthetic_set_within_5_s_though_name_look_ups_hang(world, monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(20))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(60))
     monkeypatch.setattr(download, "SOURCES", ("https://a.example", "https://b.example"))
     synthetic.make_synthetic()  # 1.2 s on an idle core, and unforeseeable on a busy one
     start = time.monotonic()
     assert data.load_dataset("auto").name == "synthetic"
-    assert time.monotonic() - start < 3.5
+    assert time.monotonic() - start < 5
 
 
 def test_cifar_dataset_says_what_auto_means(world, monkeypatch):

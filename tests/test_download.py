@@ -59,7 +59,7 @@ def test_a_bad_source_is_named_and_leaves_nothing(server, monkeypatch, tmp_path,
     start = time.monotonic()
     with pytest.raises(DataError, match=rf"could not be downloaded \(({reason}).*127\.0\.0\.1"):
         download.download_archive()
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 10
     assert saved_files(tmp_path) == []
 
 
@@ -88,12 +88,12 @@ def test_the_total_time_is_limited_however_fast_the_source(server, monkeypatch, 
 
 
 def test_a_name_look_up_that_hangs_does_not_hold_us_up(server, monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(20))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(60))
     monkeypatch.setattr(download, "SOURCES", ("https://a.example", "https://b.example"))
     start = time.monotonic()
     with pytest.raises(DataError, match=r"no answer in time: a\.example, b\.example"):
         download.download_archive()
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10
 
 
 def test_a_full_disk_is_told_before_the_download_and_during_it(server, monkeypatch, tmp_path):

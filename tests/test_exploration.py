@@ -108,9 +108,9 @@ def test_cifar10_near_duplicates(cifar10_path):
     mean, std = exploration.compute_channel_statistics(dataset.train_images)
     np.testing.assert_allclose(mean, [0.4914, 0.4822, 0.4465], atol=1e-4)
     np.testing.assert_allclose(std, [0.2470, 0.2435, 0.2616], atol=1e-4)
-    start = time.perf_counter()
+    start = time.process_time()
     pairs, distances = exploration.find_near_duplicates(dataset.train_images, dataset.test_images)
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 20  # seconds of all cores together, on a busy machine
     assert 90 <= len(pairs) <= 115
     same = dataset.test_labels[pairs[:, 0]] == dataset.train_labels[pairs[:, 1]]
     assert same.mean() > 0.98

@@ -183,6 +183,7 @@ def test_synthetic_data_cannot_be_missed(tmp_path):
     words = Page(text).words()
     assert "SYNTHETIC DATA, not CIFAR-10." in words
     assert "not comparable with any result on CIFAR-10" in words
+    assert "82.97" not in words
     assert "<title>SYNTHETIC DATA" in text
 
 

@@ -59,12 +59,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def send_drip(self):
         """Send a byte now and then: no read ever times out."""
         self.begin(len(self.content))
-        for i in range(100):
+        for i in range(600):
             self.wfile.write(self.content[i : i + 1])
             time.sleep(0.05)
 
     def send_silent(self):
-        time.sleep(3)
+        time.sleep(30)
 
     def send_missing(self):
         self.begin(0, status=404)

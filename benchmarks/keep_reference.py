@@ -1,0 +1,69 @@
+"""Keep the small files of a finished run under outputs/reference, and list all such runs.
+
+    python benchmarks/keep_reference.py RUN [RUN …]
+
+Copies `run.json`, `preprocessing.json`, `history.csv` and `metrics.json` to
+`outputs/reference/<recipe>/seed-<n>/` and writes `outputs/reference/summary.csv` anew from all of
+them. Refuses runs on the synthetic set, and runs that are not finished.
+"""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+from cifar_utils.errors import CifarError, RunError
+from cifar_utils.files import project_root, relative_to_project, write_json, write_text
+from cifar_utils.runs import find_run
+
+KEPT = ("preprocessing.json", "history.csv", "metrics.json")
+COLUMNS = ("recipe", "seed", "accuracy", "accuracy_tta", "train_seconds", "ratio_to_documented")
+
+
+def keep_run(run):
+    """Copy a run's small files; returns the folder."""
+    info = run.info
+    if info.get("status") != "done" or info["dataset"]["name"] != "cifar10":
+        raise RunError(f"Run {run.name!r} is not a finished run on CIFAR-10, so it is no reference.")
+    # Where the archive lay on one machine is nobody else's business; its fingerprint is.
+    info["dataset"]["source"] = Path(info["dataset"]["source"]).name
+    folder = project_root() / "outputs/reference" / info["recipe"]["name"] / f"seed-{info['seed']}"
+    for name in KEPT:
+        write_text(folder / name, run.path(name).read_text(encoding="utf-8"))
+    write_json(folder / "run.json", info)
+    return folder
+
+
+def summarise_references():
+    """Write `outputs/reference/summary.csv` from all reference folders; returns its path."""
+    root = project_root() / "outputs/reference"
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, "machine"])
+    for path in sorted(root.glob("*/seed-*/run.json")):
+        info = json.loads(path.read_text(encoding="utf-8"))
+        metrics = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
+        seconds = info["seconds"]["training"]
+        documented = info.get("documented_seconds")
+        writer.writerow(
+            [
+                info["recipe"]["name"],
+                info["seed"],
+                metrics["accuracy"]["value"],
+                metrics.get("tta", {}).get("accuracy", {}).get("value", ""),
+                seconds,
+                round(seconds / documented, 5) if documented else "",
+                f"{info['device']}, {info['threads']} threads",
+            ]
+        )
+    return write_text(root / "summary.csv", text.getvalue())
+
+
+if __name__ == "__main__":
+    try:
+        for name in sys.argv[1:]:
+            print("kept", relative_to_project(keep_run(find_run(name))))
+        print("wrote", relative_to_project(summarise_references()))
+    except CifarError as error:
+        sys.exit(f"Error: {error}")

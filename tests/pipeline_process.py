@@ -1,0 +1,68 @@
+"""Runs `python -m cifar_utils` as a user does: in a process of its own, stopped in every way."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+from cifar_utils.files import project_root
+from cifar_utils.runs import Run
+
+COMMAND = [sys.executable, "-m", "cifar_utils"]
+# Small enough for a few seconds per epoch, large enough that an epoch has a middle.
+SMALL = ["--dataset", "synthetic", "-p", "epochs", "6", "-p", "batch_size", "50"]
+
+
+def run_command(*arguments, runs_folder, timeout=300, **environment):
+    """Run a command to its end and return the `CompletedProcess`, output as text."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=project_root(),
+        env={**os.environ, "CIFAR_RUNS_DIR": str(runs_folder), **environment},
+    )
+
+
+def start_command(*arguments, runs_folder):
+    """Start a command in a session of its own; returns the `Popen`."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=project_root(),
+        env={**os.environ, "CIFAR_RUNS_DIR": str(runs_folder)},
+        start_new_session=True,
+    )
+
+
+def count_epochs(run):
+    """Return how many epochs the run's events tell of."""
+    path = run.path("events.jsonl")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return sum('"event": "epoch"' in line for line in lines)
+
+
+def wait_for_next_epoch(process, runs_folder, name, timeout=120):
+    """Wait until a running pipeline is in the middle of an epoch after a newly finished one.
+
+    Returns:
+        The `Run`.
+    """
+    run = Run(runs_folder / name)
+    before, deadline = count_epochs(run), time.monotonic() + timeout
+    while count_epochs(run) == before:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError(f"no epoch was finished:\n{process.communicate()[0]}")
+        time.sleep(0.05)
+    time.sleep(0.3)
+    return run
+
+
+def read_outputs(path):
+    """Return all text that an executed notebook shows, for searching."""
+    cells = json.loads(path.read_text())["cells"]
+    return json.dumps([cell.get("outputs", []) for cell in cells])

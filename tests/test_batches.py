@@ -1,0 +1,213 @@
+"""Both batch sources show the same images, moved the same way, each once per epoch."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cifar_utils.backend import keras
+from cifar_utils.batches import (
+    ArraySource,
+    FollowEpoch,
+    augment_images,
+    make_source,
+    make_tf_source,
+    measure_throughput,
+)
+from cifar_utils.preprocessing import Augmentation, Preprocessing, scale_images
+
+OFF = Augmentation(0.0, 0.0, False)
+N = 50
+
+
+@pytest.fixture(scope="module")
+def images():
+    # Smooth, so that moved pixels can be compared.
+    y, x = np.mgrid[0:32, 0:32]
+    waves = [np.sin(x / (3 + c) + i) + np.cos(y / (4 + c) - i) for i in range(N) for c in range(3)]
+    return (np.reshape(waves, (N, 3, 32, 32)).transpose(0, 2, 3, 1) * 60 + 128).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return np.arange(N) % 10
+
+
+def make_array_source(images, labels, augmentation=OFF, seed=0, batch_size=16):
+    return ArraySource(images, labels, batch_size, Preprocessing(seed, 0.0, augmentation))
+
+
+def augment(images, row):
+    return augment_images(images, np.tile(np.float32(row), (len(images), 1)))
+
+
+def augment_in_pipeline(images, augmentation, seed=0):
+    """Return what tf.data gives for the images, in their own order, and the plan's transforms."""
+    source = make_array_source(images, np.zeros(len(images), int), augmentation, seed)
+    shown = np.concatenate([batch for batch, _ in make_tf_source(source)])
+    order, rows = map(np.concatenate, zip(*source.steps(), strict=True))
+    back = np.argsort(order)
+    return shown[back], rows[back]
+
+
+def test_identity_leaves_every_pixel(images):
+    np.testing.assert_allclose(augment(images, [1, 0, 0, 0, 1, 0, 0, 0]), scale_images(images))
+    np.testing.assert_allclose(augment_in_pipeline(images, OFF)[0], scale_images(images))
+
+
+def test_flip_mirrors_exactly_and_half_of_the_images(images):
+    shown, rows = augment_in_pipeline(images, Augmentation(0, 0, True))
+    mirrored = rows[:, 0] < 0
+    assert 10 < mirrored.sum() < 40
+    expected = scale_images(images)
+    expected[mirrored] = expected[mirrored, :, ::-1]
+    np.testing.assert_allclose(shown, expected, atol=1e-6)
+    np.testing.assert_allclose(augment_images(images, rows), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("right", "down"), [(3, 0), (0, 2), (-2, 3)])
+def test_a_whole_shift_moves_pixels_and_repeats_the_edge(images, right, down):
+    scaled = scale_images(images)
+    at = np.arange(32)
+    rows, columns = np.clip(at - down, 0, 31), np.clip(at - right, 0, 31)
+    expected = scaled[:, rows[:, None], columns]
+    # Output to input: what appears at x comes from x - right.
+    np.testing.assert_allclose(
+        augment(images, [1, 0, -right, 0, 1, -down, 0, 0]), expected, atol=1e-6
+    )
+
+
+def test_shift_alone_moves_without_turning(images):
+    shown, rows = augment_in_pipeline(images, Augmentation(0, 0.1, False))
+    np.testing.assert_array_equal(rows[:, [0, 1, 3, 4]], [[1, 0, 0, 1]] * N)
+    for image, row, scaled in zip(shown, rows, scale_images(images), strict=True):
+        expected = sample_bilinear(scaled, row)
+        np.testing.assert_allclose(image, expected, atol=1e-4)
+
+
+def test_rotation_alone_keeps_the_centre_and_turns_the_rest(images):
+    shown, rows = augment_in_pipeline(images, Augmentation(15, 0, False))
+    middle = scale_images(images)[:, 15:17, 15:17].mean((1, 2))
+    np.testing.assert_allclose(shown[:, 15:17, 15:17].mean((1, 2)), middle, atol=0.02)
+    for image, row, scaled in zip(shown, rows, scale_images(images), strict=True):
+        np.testing.assert_allclose(image, sample_bilinear(scaled, row), atol=1e-3)
+
+
+def test_a_quarter_turn_is_numpys():
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
+    # (x, y) comes from (31 - y, x): the corner top left shows the corner top right.
+    turned = augment(image, [0, -1, 31, 1, 0, 0, 0, 0])
+    np.testing.assert_allclose(turned, scale_images(np.rot90(image, axes=(1, 2))), atol=1e-5)
+
+
+def sample_bilinear(image, row):
+    """Move one image by the definition in `Augmentation.draw`, in plain NumPy."""
+    y, x = np.mgrid[0:32, 0:32].astype(np.float64)
+    a0, a1, a2, b0, b1, b2 = row[:6].astype(float)
+    u, v = a0 * x + a1 * y + a2, b0 * x + b1 * y + b2
+    left, top = np.floor(u).astype(int), np.floor(v).astype(int)
+    total = np.zeros_like(image, dtype=float)
+    for dy, dx in np.ndindex(2, 2):
+        weight = (1 - np.abs(u - left - dx)) * (1 - np.abs(v - top - dy))
+        pixels = image[np.clip(top + dy, 0, 31), np.clip(left + dx, 0, 31)]
+        total += weight[..., None] * pixels
+    return total
+
+
+@settings(deadline=None, max_examples=8)
+@given(st.integers(0, 2**31 - 1), st.integers(1, 70), st.integers(0, 99))
+def test_both_sources_give_the_same_batches(images, labels, seed, batch_size, epoch):
+    source = make_array_source(images, labels, Augmentation(), seed, batch_size)
+    source.epoch = epoch
+    batches = list(make_tf_source(source))
+    assert len(batches) == len(source)
+    for step, (tf_images, tf_targets) in enumerate(batches):
+        own_images, own_targets = source[step]
+        assert own_images.dtype == np.float32
+        np.testing.assert_allclose(tf_images, own_images, atol=1e-5)
+        np.testing.assert_array_equal(tf_targets, own_targets)
+        assert own_images.min() >= 0
+        assert own_images.max() <= 1
+
+
+def identify(batches, images):
+    """Return which images a pass shows, in order, given that nothing moves them."""
+    table = {image.tobytes(): i for i, image in enumerate(images)}
+    shown = np.concatenate([np.asarray(batch) for batch, _ in batches])
+    return [table[np.rint(image * 255).astype(np.uint8).tobytes()] for image in shown]
+
+
+def test_each_epoch_shows_each_image_once_with_its_own_label(images, labels):
+    source = make_array_source(images, labels)
+    batches = make_tf_source(source)
+    orders = []
+    for epoch in range(3):
+        source.epoch = epoch
+        orders.append(identify(batches, images))
+        shown = np.concatenate([np.argmax(targets, 1) for _, targets in batches])
+        np.testing.assert_array_equal(shown, labels[orders[-1]])
+    assert all(sorted(order) == list(range(N)) for order in orders)
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_the_seed_decides_the_batches(images, labels):
+    first, again, other = (
+        np.concatenate([batch for batch, _ in make_tf_source(source)])
+        for source in (
+            make_array_source(images, labels, Augmentation(), seed) for seed in (1, 1, 2)
+        )
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.1
+
+
+class Recorder(keras.Model):
+    """Notes every batch that `fit` trains on, instead of training."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def call(self, images):
+        return images
+
+    def train_step(self, data):
+        self.seen.append((np.asarray(data[0]), np.asarray(data[1])))
+        return {"loss": 0.0}
+
+
+@pytest.mark.parametrize("make", [make_tf_source, lambda source: source], ids=["tf", "arrays"])
+def test_fit_sees_the_plan_of_each_epoch_also_after_a_resume(images, labels, make):
+    source = make_array_source(images, labels)
+    model = Recorder()
+    model.compile(run_eagerly=True)
+    model.fit(
+        make(source),
+        initial_epoch=2,
+        epochs=5,
+        shuffle=False,
+        verbose=0,
+        callbacks=[FollowEpoch(source)],
+    )
+    steps = len(source)
+    assert len(model.seen) == 3 * steps
+    for i, epoch in enumerate((2, 3, 4)):
+        expected = make_array_source(images, labels)
+        expected.epoch = epoch
+        seen = identify(model.seen[i * steps : (i + 1) * steps], images)
+        assert seen == np.concatenate([indices for indices, _ in expected.steps()]).tolist()
+
+
+def test_make_source_offers_tensorflow_its_own_pipeline(images, labels):
+    source, batches = make_source(images, labels, 16, Preprocessing(0, 0.0, OFF))
+    assert isinstance(source, ArraySource)
+    assert int(batches.cardinality()) == len(source) == 4
+    assert measure_throughput(batches, seconds=0.05) > 0
+
+
+def test_the_source_keeps_the_images_as_bytes(images, labels):
+    source = make_array_source(images, labels)
+    assert source.images is images
+    assert dataclasses.is_dataclass(source.preprocessing)

@@ -1,0 +1,66 @@
+"""The three lists of dependencies agree: pyproject.toml, environment.yml, constraints.txt."""
+
+import re
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from cifar_utils.files import project_root
+
+ROOT = project_root()
+
+
+def read_pyproject():
+    """Return every requirement of the package and its extras, by name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    lines = project["dependencies"] + [line for extra in extras for line in extra]
+    return {Requirement(line).name: Requirement(line) for line in lines}
+
+
+def read_constraints():
+    """Return the pinned versions by name."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+def read_environment():
+    """Return the names in environment.yml's pip section."""
+    pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][-1]["pip"]
+    return [line for line in pip if not line.startswith("--")]
+
+
+def test_every_requirement_is_pinned_to_a_version_it_accepts():
+    pins = read_constraints()
+    for name, requirement in read_pyproject().items():
+        assert name in pins, f"{name} is not in constraints.txt"
+        assert requirement.specifier.contains(pins[name]), f"{name} {pins[name]}"
+
+
+def test_constraints_hold_names_and_versions_only():
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        assert line.startswith("#") or re.fullmatch(r"[a-z0-9.-]+==[A-Za-z0-9.+]+", line), line
+
+
+def test_both_tensorflow_builds_are_pinned_to_one_version():
+    pins = read_constraints()
+    assert pins["tensorflow"] == pins["tensorflow-cpu"]
+
+
+def test_environment_lists_the_requirements_and_tensorflow():
+    assert set(read_environment()) == set(read_pyproject()) | {"tensorflow"}
+
+
+def test_environment_gives_a_reason_beside_each_dependency():
+    lines = (ROOT / "environment.yml").read_text().splitlines()
+    named = [line for line in lines if re.match(r"\s+- (python=|[a-z])", line)]
+    for line in named:
+        if line.strip() not in ("- pip", "- pip:", "- conda-forge"):
+            assert re.search(r" # \w", line), f"no reason beside: {line.strip()}"
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "tensorflow-cpu", "jax"])
+def test_the_package_itself_requires_no_backend(name):
+    assert name not in read_pyproject()
