@@ -25,7 +25,9 @@ def keep_run(run):
     """Copy a run's small files; returns the folder."""
     info = run.info
     if info.get("status") != "done" or info["dataset"]["name"] != "cifar10":
-        raise RunError(f"Run {run.name!r} is not a finished run on CIFAR-10, so it is no reference.")
+        raise RunError(
+            f"Run {run.name!r} is not a finished run on CIFAR-10, so it is no reference."
+        )
     # Where the archive lay on one machine is nobody else's business; its fingerprint is.
     info["dataset"]["source"] = Path(info["dataset"]["source"]).name
     folder = project_root() / "outputs/reference" / info["recipe"]["name"] / f"seed-{info['seed']}"

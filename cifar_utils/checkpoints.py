@@ -93,9 +93,13 @@ class SaveCheckpoint(keras.callbacks.Callback):
         """Return the seconds of training so far, over all sessions."""
         return self.seconds_before + time.perf_counter() - self.start
 
+    def on_epoch_begin(self, epoch, logs=None):
+        """Note the rate that the epoch starts with; at its end the optimizer has the next one's."""
+        self.rate = float(self.model.optimizer.learning_rate)
+
     def on_epoch_end(self, epoch, logs=None):
         """Save, so that a kill from here on loses nothing of this epoch."""
-        row = {"epoch": epoch + 1, "learning_rate": float(self.model.optimizer.learning_rate)}
+        row = {"epoch": epoch + 1, "learning_rate": self.rate}
         row |= {name: float(logs[name]) for name in METRIC_ORDER if name in logs}
         for name, value in row.items():
             self.state.history.setdefault(name, []).append(value)
@@ -113,7 +117,9 @@ class SaveCheckpoint(keras.callbacks.Callback):
             "history": self.state.history,
             "variables": len(variables),
         }
-        arrays = {f"v{i}": np.asarray(variable) for i, variable in enumerate(variables)}
+        arrays = {
+            f"v{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)
+        }
         with atomic_path(self.run.path("checkpoint.npz")) as temporary:
             np.savez(temporary, meta=json.dumps(meta), **arrays)
         write_history(self.run, self.state.history)

@@ -81,8 +81,9 @@ def compute_learning_rates(recipe, points_per_epoch=1):
         count from 0 and are fractional between.
     """
     steps = np.arange(recipe.epochs * points_per_epoch)
-    schedule = build_schedule(recipe, points_per_epoch)
-    rates = np.array([float(schedule(int(step))) for step in steps])
+    fine = 100  # steps between points, so that the warm-up's end is not rounded to a whole point
+    schedule = build_schedule(recipe, points_per_epoch * fine)
+    rates = np.array([float(schedule(int(step) * fine)) for step in steps])
     return steps / points_per_epoch, rates
 
 

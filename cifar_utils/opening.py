@@ -7,10 +7,10 @@ import time
 
 import cifar_utils
 from cifar_utils import data
-from cifar_utils.errors import RunError
+from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.files import check_free_space, project_root, relative_to_project, runs_dir
-from cifar_utils.parameters import check_parameters
-from cifar_utils.recipes import get_recipe
+from cifar_utils.parameters import PARAMETERS, check_parameters
+from cifar_utils.recipes import RECIPE_FIELDS, get_recipe
 from cifar_utils.runs import RUN_BYTES, Run, list_runs, now_text
 
 
@@ -32,8 +32,11 @@ def open_run(stage, run_name="", **given):
         ParameterError: If a name, type or value is not valid.
         RunError: If the run of that name has other parameters, or is in use.
     """
-    given = check_parameters({"run_name": run_name, **given})
+    given = check_parameters({"run_name": run_name or "", **given})
     run_name = given.pop("run_name")
+    for name, value in given.items():
+        if value is None and name not in RECIPE_FIELDS:
+            raise ParameterError(f"{name} must be {PARAMETERS[name].describe()}, not None.")
     folder = runs_dir() / run_name
     if run_name and (folder / "run.json").exists():
         run = Run(folder)
@@ -41,8 +44,8 @@ def open_run(stage, run_name="", **given):
     else:
         run = None if run_name else _find_unfinished(stage, given)
         run = run or create_run(run_name, given)
-    recipe = get_recipe(given.get("recipe") or "quick")
     fixed = run.parameters
+    recipe = get_recipe(given.get("recipe") or fixed.get("recipe") or "quick")
     resolved = {
         name: fixed.get(name, getattr(recipe, name, None)) if value is None else value
         for name, value in given.items()

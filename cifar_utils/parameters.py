@@ -37,7 +37,7 @@ class Parameter:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         noun = {int: "an integer", float: "a number", bool: "true or false", str: "text"}[self.type]
-        return noun if self.low is None else f"{noun} from {self.low:g} to {self.high:g}"
+        return noun if self.low is None else f"{noun} from {self.low} to {self.high}"
 
 
 PARAMETERS = {

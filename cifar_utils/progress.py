@@ -135,16 +135,16 @@ class LiveTraining(StepClock):
     def on_train_end(self, logs=None):
         """Say how long it took; the curves' final form is the next figure's job."""
         took = format_clock(time.perf_counter() - self.begun)
-        self._show(f"{self.params['epochs']} epochs, {took} in this session")
+        self._show(f"{self.params['epochs']} epochs, {took} in this session", share=1)
 
-    def _show(self, text):
+    def _show(self, text, share=None):
         from IPython.display import HTML
 
-        self.bar.update(HTML(self._render(text)))
+        self.bar.update(HTML(self._render(text, share)))
 
-    def _render(self, text):
+    def _render(self, text, share=None):
         text = html.escape(text)
-        share = self.share_done() if self.params else 0
+        share = self.share_done() if share is None else share
         return (
             f'<progress value="{share:.4f}" max="1" aria-label="Training progress"'
             f' style="width: 16em">{share:.0%}</progress> <span>{text}</span>'

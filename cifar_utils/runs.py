@@ -21,6 +21,7 @@ from cifar_utils.files import (
     runs_dir,
     write_json,
 )
+from cifar_utils.parameters import check_parameter
 from cifar_utils.recipes import RECIPE_FIELDS, get_recipe
 
 STAGES = (
@@ -176,8 +177,11 @@ class Run:
         if not owner or owner["pid"] == os.getpid():
             return False
         try:
+            process = psutil.Process(owner["pid"])
+            # A killed process stays as a zombie until its parent asks: in a container, for ever.
+            dead = process.status() == psutil.STATUS_ZOMBIE
             # A process number is used again after a while: its start time tells.
-            return abs(psutil.Process(owner["pid"]).create_time() - owner["created"]) < 1
+            return not dead and abs(process.create_time() - owner["created"]) < 1
         except psutil.Error:
             return False
 
@@ -211,7 +215,7 @@ def show_figure(figure, alt, synthetic=False):
     """
     from IPython.display import Image
 
-    if synthetic:
+    if synthetic and not figure.get_suptitle().startswith("SYNTHETIC DATA"):
         # The text itself: calling `suptitle` again would reset its font and place.
         title = next(text for text in figure.texts if text.get_text() == figure.get_suptitle())
         title.set_text(f"SYNTHETIC DATA · {title.get_text()}")
@@ -244,7 +248,7 @@ def find_run(name):
     Raises:
         RunError: If there is none; names the nearest.
     """
-    folder = runs_dir() / name
+    folder = runs_dir() / check_parameter("run_name", name)
     if (folder / "run.json").exists():
         return Run(folder)
     names = [run.name for run in list_runs()]

@@ -93,9 +93,9 @@ class StageDisplay:
             if event["event"] == "epoch":
                 print(f"      {text}", file=self.stream, flush=True)
             return
-        self.bar.bar_format = "{desc} {elapsed} {percentage:3.0f}% |{bar:20}| {postfix}"
+        # Not as tqdm's postfix: it puts a comma in front.
+        self.bar.bar_format = "{desc} {elapsed} {percentage:3.0f}% |{bar:20}| " + text
         self.bar.n = share_done(event)
-        self.bar.set_postfix_str(text, refresh=False)
 
     def close(self, how):
         """Replace the live line by a final one.

@@ -7,7 +7,7 @@ import numpy as np
 
 from cifar_utils.backend import keras
 from cifar_utils.batches import FollowEpoch, make_source
-from cifar_utils.checkpoints import SaveCheckpoint, restore_checkpoint
+from cifar_utils.checkpoints import SaveCheckpoint, restore_checkpoint, write_history
 from cifar_utils.errors import RunError
 from cifar_utils.files import atomic_path
 from cifar_utils.machine import detect_processor
@@ -95,6 +95,8 @@ def train(run, callbacks=()):
     identity = {"recipe": dataclasses.asdict(recipe), "data": dataset.fingerprint}
     identity["preprocessing"] = preprocessing.to_json()
     state = restore_checkpoint(model, run.path("checkpoint.npz"), identity)
+    if state.epoch:
+        write_history(run, state.history)  # a kill may have come between the two files
     save = SaveCheckpoint(run, identity, state, start)
     val_data = _make_val_data(dataset, val_part)
     model.fit(

@@ -7,9 +7,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_runs import EPOCHS, make_run, train_once
+from tiny_runs import EPOCHS, make_run, open_again, train_once
 
 from cifar_utils import checkpoints
 from cifar_utils.backend import keras
@@ -61,11 +61,11 @@ def test_a_training_resumed_twice_ends_as_one_never_stopped(never_stopped):
     run = interrupt("stopped", 0)
     assert read_history(run)["epoch"] == [1]
     assert not run.path("model.keras").exists()
-    again = Run(run.dir)
+    again = open_again(run.dir)
     with pytest.raises(KeyboardInterrupt):
         train(again, callbacks=[StopAt(1, batch=4)])
     assert read_history(run)["epoch"] == [1]  # of an unfinished epoch nothing is kept
-    model, history = train(Run(run.dir))
+    model, history = train(open_again(run.dir))
     assert history["epoch"] == [1, 2, 3]
     assert_same_training(run, model, never_stopped)
 
@@ -75,7 +75,7 @@ def finished_copy(never_stopped, tmp_path):
     """Return a copy of the finished run, for a test to damage."""
     folder = tmp_path / "copy"
     shutil.copytree(never_stopped[0].dir, folder)
-    return Run(folder)
+    return open_again(folder)
 
 
 def test_a_kill_before_the_weights_are_saved_loses_no_epoch(finished_copy, never_stopped):
@@ -192,6 +192,7 @@ columns = st.integers(1, 5).flatmap(
 )
 
 
+@settings(deadline=None, max_examples=30)
 @given(columns)
 def test_a_history_is_read_back_exactly(tmp_path_factory, history):
     run = Run(tmp_path_factory.getbasetemp() / "history")

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from tiny_runs import EPOCHS, make_run, train_once
+from tiny_runs import EPOCHS, STEPS, make_run, train_once
 
 from cifar_utils import training
 from cifar_utils.backend import keras
@@ -24,8 +24,6 @@ from cifar_utils.training import (
     seed_everything,
     train,
 )
-
-STEPS = 9  # 4,500 training images in batches of 500
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +58,7 @@ def test_the_history_has_a_row_per_epoch_and_the_agreed_columns(trained):
 def test_the_network_learns(trained):
     history = trained[2]
     assert history["loss"][-1] < history["loss"][0]
-    assert history["accuracy"][-1] > 0.25  # chance: 0.1
+    assert history["accuracy"][-1] > 0.15  # chance: 0.1
 
 
 def test_the_rate_of_an_epoch_in_the_history_is_one_that_it_used(trained):
@@ -104,10 +102,10 @@ def test_both_saved_models_load_and_agree_with_the_trained_one(trained):
 def test_validation_numbers_are_those_of_the_held_out_images(trained):
     run, model, history = trained
     _, val = get_preprocessing(run).split(run.dataset.train_labels)
-    assert len(val) == 500
+    assert len(val) == 100
     probs = predict_probs(model, run.dataset.train_images[val])
     accuracy = (probs.argmax(1) == run.dataset.train_labels[val]).mean()
-    assert history["val_accuracy"][-1] == pytest.approx(accuracy, abs=0.004)
+    assert history["val_accuracy"][-1] == pytest.approx(accuracy, abs=0.011)
 
 
 def test_all_images_are_used_and_the_test_set_never_where_none_are_held_out(capfd):
@@ -116,7 +114,7 @@ def test_all_images_are_used_and_the_test_set_never_where_none_are_held_out(capf
     _, history = train(run)
     assert list(history) == ["epoch", "learning_rate", "loss", "accuracy"]
     last = json.loads(run.path("events.jsonl").read_text().splitlines()[-1])
-    assert last["steps"] == 10  # 5,000 images
+    assert last["steps"] == 10  # 1,000 images
     assert capfd.readouterr().out == ""
 
 
@@ -152,7 +150,7 @@ def test_probabilities_do_not_depend_on_the_batches(trained, n):
 
 def test_a_run_without_weights_says_which_notebook_makes_them():
     run = create_run("no-weights", {"recipe": "quick"})
-    with pytest.raises(RunError, match="no model.keras yet.*notebook 03"):
+    with pytest.raises(RunError, match=r"no model\.keras yet.*notebook 03"):
         load_model(run)
 
 
@@ -174,7 +172,7 @@ def test_evaluation_takes_the_newest_run_with_weights(runs_folder):
             run.path("model.keras").write_bytes(b"weights")
     assert open_trained_run("04_evaluation").name == "newer"
     assert open_trained_run("04_evaluation", "older").name == "older"
-    with pytest.raises(RunError, match="'empty' has no trained weights.*--resume"):
+    with pytest.raises(RunError, match=r"'empty' has no trained weights.*--resume"):
         open_trained_run("04_evaluation", "empty")
 
 

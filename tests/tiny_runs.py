@@ -1,17 +1,35 @@
-"""Small trainings on the synthetic set, each made once per session, for the tests that share them."""
+"""Small trainings on a part of the synthetic set, shared by the tests of a session."""
 
+import dataclasses
 import functools
 
+from cifar_utils.data import load_dataset
 from cifar_utils.opening import create_run
+from cifar_utils.runs import Run
 from cifar_utils.training import train
 
-EPOCHS = 3
-TINY = {"recipe": "quick", "dataset": "synthetic", "epochs": EPOCHS, "batch_size": 500}
+EPOCHS, STEPS = 3, 9  # 900 training images in batches of 100
+TINY = {"recipe": "quick", "dataset": "synthetic", "epochs": EPOCHS, "batch_size": 100}
+
+
+@functools.cache
+def _load_part():
+    whole = load_dataset("synthetic")
+    return dataclasses.replace(
+        whole, train_images=whole.train_images[:1000], train_labels=whole.train_labels[:1000]
+    )
+
+
+def open_again(folder):
+    """Return the run in a folder as another process would see it, with the small data set."""
+    run = Run(folder)
+    run.dataset = _load_part()
+    return run
 
 
 def make_run(name, **changes):
     """Open a run of three short epochs in stage 03."""
-    run = create_run(name, TINY | {"seed": 0} | changes)
+    run = open_again(create_run(name, TINY | {"seed": 0} | changes).dir)
     run.start_stage("03_training")
     return run
 

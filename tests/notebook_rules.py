@@ -1,0 +1,233 @@
+"""What every committed notebook must be: a checker that says in words which rules one breaks."""
+
+import ast
+import logging
+import re
+from pathlib import Path
+
+import nbformat
+from papermill.translators import PythonTranslator
+
+from cifar_utils.errors import ParameterError
+from cifar_utils.parameters import PARAMETERS, check_parameter
+from cifar_utils.recipes import RECIPE_FIELDS, RECIPES
+from cifar_utils.runs import STAGES
+
+LARGEST_BYTES = 1_000_000
+FEWEST_CELLS, MOST_CELLS = 15, 35
+LONGEST_CELL, LONGEST_DEF = 15, 5
+FEWEST_CHECKED = 2
+CHECK_TAG = "nbval-check-output"
+DEFAULTS = {"run_name": "", "dataset": "auto", "recipe": "quick", "seed": 0}
+TIMING_KEYS = {"papermill", "execution", "ExecuteTime", "widgets"}
+WIDGET_TYPES = ("application/vnd.jupyter.widget-view+json",)
+# A path from the root of a disk; not a URL, not a closing HTML tag, not "loss / accuracy".
+ABSOLUTE_PATH = re.compile(r"(?<![\w/.<~])/[A-Za-z_][\w.-]*/[\w.-]+|\b[A-Z]:\\+\w+")
+EMBEDDED = re.compile(r"base64,[A-Za-z0-9+/=\s]+")
+
+
+def check_notebook(notebook, name=None):
+    """List the rules that a notebook breaks.
+
+    Args:
+        notebook: A path, or an nbformat 4 notebook.
+        name: File name without suffix; needed where `notebook` is no path.
+
+    Returns:
+        Sentences, one per broken rule and place; empty for a good notebook.
+    """
+    if isinstance(notebook, str | Path):
+        name = Path(notebook).stem
+        notebook = nbformat.read(notebook, as_version=4)
+    rules = (
+        _check_file,
+        _check_opening,
+        _check_links,
+        _check_parameters,
+        _check_code,
+        _check_execution,
+        _check_outputs,
+        _check_figures,
+        _check_end,
+    )
+    return [problem for rule in rules for problem in rule(notebook, name)]
+
+
+def _code_cells(notebook):
+    """Yield `(index, cell)` of the code cells."""
+    return [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+
+
+def _tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def _markdown(notebook):
+    """Return all prose: markdown cells, and markdown that code cells rendered."""
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    for _, cell in _code_cells(notebook):
+        texts += [output.get("data", {}).get("text/markdown", "") for output in cell.outputs]
+    return "\n".join(texts)
+
+
+def _check_file(notebook, name):
+    size = len(nbformat.writes(notebook).encode())
+    if size >= LARGEST_BYTES:
+        yield f"It has {size:,} bytes; at most {LARGEST_BYTES:,}."
+    if not FEWEST_CELLS <= len(notebook.cells) <= MOST_CELLS:
+        yield f"It has {len(notebook.cells)} cells, not {FEWEST_CELLS} to {MOST_CELLS}."
+    if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
+        yield "Its kernelspec is not python3."
+    for key in sorted(TIMING_KEYS & set(notebook.metadata)):
+        yield f"Its metadata holds {key!r}."
+    for i, cell in enumerate(notebook.cells):
+        for key in sorted(TIMING_KEYS & set(cell.metadata)):
+            yield f"Cell {i}: its metadata holds {key!r}."
+
+
+def _check_opening(notebook, name):
+    number = int(name[:2])
+    first, second = (*notebook.cells, *[nbformat.v4.new_raw_cell()] * 2)[:2]
+    if first.cell_type != "markdown" or not re.match(rf"# {number} · \S", first.source):
+        yield f"The first cell is not markdown that begins with '# {number} · Title'."
+    promise = re.findall(r"^> (.+)$", first.source, re.MULTILINE)
+    if len(promise) != 1 or not promise[0].endswith("?") or promise[0].count("?") > 1:
+        yield "The first cell has no one-sentence question after '> '."
+    if second.cell_type != "markdown" or not re.search(r"^1\. \S", second.source, re.MULTILINE):
+        yield "The second cell is not markdown with numbered steps."
+    if not re.search(r"^\|.*\|$", second.source, re.MULTILINE):
+        yield "The second cell has no table of what it reads, writes and takes."
+
+
+def _check_links(notebook, name):
+    place, prose = STAGES.index(name), _markdown(notebook)
+    for step, word in ((-1, "previous"), (1, "next")):
+        if 0 <= place + step < len(STAGES):
+            target = f"{STAGES[place + step]}.ipynb"
+            if f"]({target})" not in prose and f'href="{target}"' not in prose:
+                yield f"It does not link the {word} notebook, {target}."
+
+
+def _check_parameters(notebook, name):
+    tagged = [cell for _, cell in _code_cells(notebook) if "parameters" in _tags(cell)]
+    if len(tagged) != 1:
+        yield f"{len(tagged)} code cells are tagged 'parameters', not one."
+        return
+    logger = logging.getLogger("papermill")
+    before, logger.disabled = logger.disabled, True
+    try:
+        read = {parameter.name: parameter for parameter in PythonTranslator.inspect(tagged[0])}
+    finally:
+        logger.disabled = before
+    for line in tagged[0].source.splitlines():
+        written = re.match(r"(\w+): (\w+) = (.+?)  # (\S.*)$", line)
+        if not written:
+            yield f"Parameter line {line!r} is not `name: type = literal  # help`."
+            continue
+        seen = read.get(written[1])
+        if seen is None or tuple(seen[1:]) != written.groups()[1:]:
+            yield f"papermill reads {seen} from the parameter line {line!r}."
+        yield from _check_parameter(*written.groups())
+
+
+def _check_parameter(name, type_name, literal, text):
+    """Compare one parameter line with the package's table and the recipes."""
+    if name not in PARAMETERS:
+        yield f"There is no parameter {name!r} in cifar_utils.parameters."
+        return
+    if type_name != PARAMETERS[name].type.__name__:
+        yield f"Parameter {name}: its type is {PARAMETERS[name].type.__name__}, not {type_name}."
+    try:
+        default = ast.literal_eval(literal)
+        valid = default is None or type(check_parameter(name, default)) is type(default)
+    except (ValueError, SyntaxError, ParameterError):
+        default, valid = ..., False
+    if not valid:
+        yield f"Parameter {name}: the default {literal} is not a valid literal for it."
+    expected = PARAMETERS[name].help
+    if name in RECIPE_FIELDS:
+        values = {recipe.name: getattr(recipe, name) for recipe in RECIPES.values()}
+        if default is None:
+            listed = ", ".join(f"{recipe} {value}" for recipe, value in values.items())
+            expected += f" ({listed})"
+        elif {default} != set(values.values()):
+            yield f"Parameter {name}: {literal} overrides a recipe; its default must be None."
+    elif default is None or DEFAULTS.get(name, default) != default:
+        yield f"Parameter {name}: its default is {DEFAULTS.get(name, '')!r}, not {literal}."
+    if text != expected:
+        yield f"Parameter {name}: its help is {text!r}, not {expected!r}."
+
+
+def _check_code(notebook, name):
+    for i, cell in _code_cells(notebook):
+        lines = cell.source.splitlines()
+        if len(lines) > LONGEST_CELL:
+            yield f"Cell {i}: {len(lines)} lines of code, at most {LONGEST_CELL}."
+        if re.search(r"^\s*%matplotlib", cell.source, re.MULTILINE):
+            yield f"Cell {i}: %matplotlib."
+        colab = "google.colab" in cell.source
+        if not colab and re.search(r"^\s*[!%]\s*pip", cell.source, re.MULTILINE):
+            yield f"Cell {i}: pip outside the Colab cell."
+        plain = re.sub(r"^(\s*)[!%].*$", r"\1pass", cell.source, flags=re.MULTILINE)
+        try:
+            nodes = list(ast.walk(ast.parse(plain)))
+        except SyntaxError as error:
+            yield f"Cell {i}: not Python ({error.msg})."
+            continue
+        for node in nodes:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = node.end_lineno - node.lineno + 1
+                if length > LONGEST_DEF:
+                    yield f"Cell {i}: def {node.name} has {length} lines, at most {LONGEST_DEF}."
+
+
+def _check_execution(notebook, name):
+    counts = [cell.execution_count for _, cell in _code_cells(notebook)]
+    if counts != list(range(1, len(counts) + 1)):
+        yield f"Not executed in order: execution counts {counts}."
+    checked = [(i, cell) for i, cell in _code_cells(notebook) if CHECK_TAG in _tags(cell)]
+    if len(checked) < FEWEST_CHECKED:
+        yield f"{len(checked)} cells are tagged {CHECK_TAG}; at least {FEWEST_CHECKED}."
+    for i, cell in checked:
+        if not cell.outputs:
+            yield f"Cell {i}: tagged {CHECK_TAG}, but without an output to compare."
+
+
+def _check_outputs(notebook, name):
+    for i, cell in _code_cells(notebook):
+        for output in cell.outputs:
+            if output.output_type == "error":
+                yield f"Cell {i}: ended in {output.ename}."
+            if output.get("name") == "stderr":
+                yield f"Cell {i}: wrote to stderr: {output.text.strip()[:80]!r}."
+            data = output.get("data", {})
+            if any(kind in data for kind in WIDGET_TYPES):
+                yield f"Cell {i}: its output holds a widget, which shows nothing when saved."
+            texts = [text for kind, text in data.items() if not kind.startswith("image/p")]
+            for text in (output.get("text", ""), *texts):
+                found = ABSOLUTE_PATH.search(EMBEDDED.sub("", str(text)))
+                if found:
+                    yield f"Cell {i}: its output holds a machine's path: {found[0]}."
+
+
+def _has_figure(cell):
+    return any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+
+
+def _check_figures(notebook, name):
+    figures = [i for i, cell in _code_cells(notebook) if _has_figure(cell)]
+    for i, end in zip(figures, [*figures, len(notebook.cells)][1:], strict=True):
+        read = (c for c in notebook.cells[i + 1 : end] if c.cell_type == "markdown")
+        # A cell that begins with a heading opens the next section.
+        if not any(cell.source.strip() and not cell.source.startswith("#") for cell in read):
+            yield f"Cell {i}: no markdown cell after its figure says what it shows."
+        for output in notebook.cells[i].outputs:
+            kind = output.get("metadata", {}).get("image/png", {})
+            if "image/png" in output.get("data", {}) and not kind.get("alt", "").strip():
+                yield f"Cell {i}: a figure without a text alternative (metadata alt)."
+
+
+def _check_end(notebook, name):
+    last = nbformat.v4.new_notebook(cells=notebook.cells[-2:])
+    if not re.search(r"^## Summary\b", _markdown(last), re.MULTILINE):
+        yield "It does not end with a '## Summary'."
