@@ -9,23 +9,58 @@ from cifar_utils.backend import keras
 DOCUMENTED_DROPS = {"code": (31, 61, 91), "prose": (30, 60)}
 
 
-def build_model(recipe, num_classes=10):
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation of feature maps with TensorFlow's fused kernel, for training only.
+
+    Keras 3 computes mean, variance and result in separate passes over memory; on a CPU they take a
+    third of the documented network's training time. The fused kernel computes the same in one.
+    Weights are those of `BatchNormalization`, under whose name a trained network is saved.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        """Normalise; outside of training, and for anything but float32 maps, as Keras does."""
+        fits = len(inputs.shape) == 4 and keras.backend.standardize_dtype(inputs.dtype) == "float32"
+        if not (training and self.trainable and fits):
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.convert_to_tensor(self.gamma),
+            offset=tf.convert_to_tensor(self.beta),
+            mean=tf.zeros([0]),
+            variance=tf.zeros([0]),
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        # The kernel gives the unbiased variance, and Keras keeps the biased one.
+        n = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+        variance = variance * ((n - 1) / n)
+        for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + new * (1 - self.momentum))
+        return normalised
+
+
+def build_model(recipe, num_classes=10, fused=False):
     """Build the documented network: three convolutions, two dense layers, 261,194 parameters.
 
     Args:
         recipe: A `recipes.Recipe`; its `dropout` and `bn_momentum` are used.
         num_classes: Number of outputs.
+        fused: Whether to use `FusedBatchNormalization` (TensorFlow only): the same function and
+            the same weights, faster to train.
 
     Returns:
         An uncompiled `keras.Model` from float32 images (n, 32, 32, 3) in [0, 1] to class
         probabilities (n, num_classes).
     """
     layers = keras.layers
+    map_norm = FusedBatchNormalization if fused else layers.BatchNormalization
     stack = [keras.Input((32, 32, 3), name="images")]
     for i, filters in enumerate((32, 64, 128), start=1):
         stack += [
             layers.Conv2D(filters, 3, activation="relu", name=f"conv{i}"),
-            layers.BatchNormalization(momentum=recipe.bn_momentum, name=f"conv{i}_bn"),
+            map_norm(momentum=recipe.bn_momentum, name=f"conv{i}_bn"),
             layers.MaxPooling2D(2, name=f"pool{i}"),
         ]
     stack.append(layers.Flatten(name="flatten"))

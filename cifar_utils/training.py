@@ -45,7 +45,7 @@ def compile_model(recipe, steps_per_epoch):
     Returns:
         A compiled `keras.Model`: Adam, categorical cross-entropy, accuracy.
     """
-    model = build_model(recipe)
+    model = build_model(recipe, fused=keras.backend.backend() == "tensorflow")
     model.compile(
         optimizer=keras.optimizers.Adam(build_schedule(recipe, steps_per_epoch)),
         loss="categorical_crossentropy",
@@ -114,9 +114,12 @@ def train(run, callbacks=()):
             LogEvents(run, recipe.epochs, len(source)),
         ],
     )
+    # What is saved is made of Keras's own layers, so that it loads wherever Keras does.
+    plain = build_model(recipe)
+    plain.set_weights(model.get_weights())
     run.update(seconds={"training": round(save.elapsed(), 2)})
-    save_model(run, model)
-    return model, state.history
+    save_model(run, plain)
+    return plain, state.history
 
 
 def _make_val_data(dataset, val_part, batch_size=500):

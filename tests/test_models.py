@@ -5,6 +5,7 @@ import pytest
 
 from cifar_utils.backend import keras
 from cifar_utils.models import (
+    FusedBatchNormalization,
     build_model,
     build_schedule,
     compute_learning_rates,
@@ -152,3 +153,37 @@ def test_compiled_as_documented():
     assert isinstance(model.optimizer, keras.optimizers.Adam)
     assert model.loss == "categorical_crossentropy"
     assert model.jit_compile is False
+
+
+def test_fused_batch_normalisation_computes_what_keras_computes():
+    """Same output, gradients and running averages as Keras's own layer, and the same weights."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    images = (rng.normal(size=(64, 13, 13, 8)) * 3 + 1).astype(np.float32)
+    weights = rng.normal(size=images.shape).astype(np.float32)
+    results = []
+    for layer in (
+        keras.layers.BatchNormalization(momentum=0.9),
+        FusedBatchNormalization(momentum=0.9),
+    ):
+        layer.build(images.shape)
+        layer.gamma.assign(np.linspace(0.5, 2, 8))
+        inputs = tf.constant(images)
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs, training=True)
+            loss = tf.reduce_mean(outputs**2 * weights)
+        gradients = tape.gradient(loss, [inputs, layer.gamma.value, layer.beta.value])
+        results.append([outputs, *gradients, layer.moving_mean.value, layer.moving_variance.value])
+    for theirs, ours in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_the_fused_network_has_the_same_weights_and_the_same_function():
+    recipe = get_recipe("quick")
+    plain, fused = build_model(recipe), build_model(recipe, fused=True)
+    fused.set_weights(plain.get_weights())
+    assert [w.path for w in fused.weights] == [w.path for w in plain.weights]
+    images = np.random.default_rng(1).random((4, 32, 32, 3), np.float32)
+    np.testing.assert_array_equal(plain.predict_on_batch(images), fused.predict_on_batch(images))

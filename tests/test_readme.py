@@ -1,0 +1,79 @@
+"""The README tells the truth: its commands, links, parameters and numbers."""
+
+import json
+import re
+import shlex
+import subprocess
+
+import pytest
+from click.testing import CliRunner
+
+from cifar_utils.__main__ import main
+from cifar_utils.files import project_root
+from cifar_utils.parameters import PARAMETERS
+from cifar_utils.runs import STAGES
+
+ROOT = project_root()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CODE = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
+COMMANDS = [line.partition("#")[0].strip() for line in CODE.splitlines() if line.strip()]
+QUICK = ROOT / "outputs" / "reference" / "quick" / "seed-0"
+
+
+def test_every_link_leads_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_every_make_target_exists():
+    told = subprocess.run(["make", "-C", ROOT, "help"], capture_output=True, text=True).stdout
+    targets = set(re.findall(r"make ([a-z]+)", told))
+    for target in re.findall(r"`?make ([a-z]+)", README):
+        assert target in targets, f"make {target}"
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python -m")])
+def test_every_command_parses(command):
+    words = shlex.split(command)[3:]
+    result = CliRunner().invoke(main, [words[0], "--help"])
+    assert result.exit_code == 0
+    for option in (word for word in words if word.startswith("-")):
+        assert re.search(rf"(^|\s){re.escape(option)}[\s,]", result.output), f"{command}: {option}"
+    for name in re.findall(r"-p (\w+)", command):
+        assert name in PARAMETERS
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("papermill")])
+def test_every_papermill_command_names_a_notebook_and_its_parameters(command):
+    words = shlex.split(command)
+    source = (ROOT / words[1]).read_text(encoding="utf-8")
+    for name in re.findall(r"-p (\w+)", command):
+        assert f'"{name}: ' in source, f"{command}: {name}"
+
+
+def test_every_parameter_is_listed_with_what_it_accepts():
+    for name, parameter in PARAMETERS.items():
+        assert f"| `{name}` | {parameter.describe()} | {parameter.help} |" in README
+
+
+def test_numbers_are_those_of_the_reference_run():
+    info = json.loads((QUICK / "run.json").read_text())
+    metrics = json.loads((QUICK / "metrics.json").read_text())
+    accuracy = metrics["accuracy"]
+    row = next(line for line in README.splitlines() if line.startswith("| `quick` (default)"))
+    assert f"{info['recipe']['epochs']} epochs" in row
+    assert f"{accuracy['value']:.2%}" in row
+    assert f"{accuracy['low']:.2%} to {accuracy['high']:.2%}" in row
+    assert f"n = {metrics['n']:,}" in row
+    assert f"{info['seconds']['training']:.0f} s" in row
+    for stage in STAGES:
+        row = next(line for line in README.splitlines() if line.startswith(f"| [{stage}]"))
+        assert row.endswith(f"| {info['seconds'][stage]:.0f} s |")
+
+
+def test_the_tree_names_every_module():
+    tree = re.search(r"```text\nnotebooks/.*?```", README, re.DOTALL)[0]
+    for path in (ROOT / "cifar_utils").glob("*.py"):
+        name = "plots_*" if path.stem.startswith("plots_") else path.stem.removesuffix("_rows")
+        if not name.startswith("__"):
+            assert re.search(rf"\b{re.escape(name)}", tree), f"{name} is not in the README's tree"
