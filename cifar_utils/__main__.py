@@ -86,7 +86,7 @@ def run(recipe, dataset, name, pairs, resume, from_stage, only):
 @main.command()
 def data():
     """Show what data was found, where, how large, and whether it is the official archive."""
-    from cifar_utils.sources import describe_sources
+    from cifar_utils.data import describe_sources
 
     click.echo(describe_sources())
 

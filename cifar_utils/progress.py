@@ -6,7 +6,7 @@ import time
 
 from cifar_utils.backend import keras
 from cifar_utils.checkpoints import read_history
-from cifar_utils.plots_training import plot_training_curves
+from cifar_utils.plots.training import plot_training_curves
 from cifar_utils.terminal import format_clock
 
 SECONDS_BETWEEN_UPDATES = 1.0  # often enough to look alive, rarely enough to cost nothing

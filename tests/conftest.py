@@ -1,10 +1,10 @@
-"""Keeps every test away from the user's own cache and runs, and off CIFAR-10 unless marked for it."""
+"""Keeps every test away from the user's own cache and runs, and from CIFAR-10 unless marked."""
 
 import os
 
 import pytest
 
-# Read once, before any test may change it: `CIFAR10_PATH` is hidden from all tests but those marked.
+# Read before any test can change it: `CIFAR10_PATH` is hidden from all tests but those marked.
 REAL_CIFAR10 = os.environ.get("CIFAR10_PATH", "")
 
 
@@ -30,7 +30,7 @@ def runs_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def cifar10_path(monkeypatch):
-    """Give a test marked `cifar10` the real archive; skip, with the way to get it, where none is."""
+    """Give a test marked `cifar10` the real archive; skip, saying how to get it, otherwise."""
     if not REAL_CIFAR10:
         pytest.skip("real CIFAR-10 is not here: set CIFAR10_PATH to cifar-10-python.tar.gz")
     path = os.path.abspath(os.path.expanduser(REAL_CIFAR10))

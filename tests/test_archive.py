@@ -11,9 +11,9 @@ import tiny_cifar as tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cifar_utils import archive
+from cifar_utils.data import archive
+from cifar_utils.data.plain_pickle import load_plain_pickle
 from cifar_utils.errors import DataError
-from cifar_utils.plain_pickle import load_plain_pickle
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ import pytest
 import tiny_cifar as tiny
 from unruly_server import serve
 
-from cifar_utils import archive, array_cache, data
+from cifar_utils import data
+from cifar_utils.data import archive, array_cache
 from cifar_utils.errors import CifarError, DataError
 
 
@@ -90,7 +91,8 @@ def test_a_full_disk_is_told_and_leaves_no_half_written_cache(world, monkeypatch
 
 LOAD_IN_ANOTHER_PROCESS = """
 import hashlib, sys
-from cifar_utils import archive, data, download
+from cifar_utils import data
+from cifar_utils.data import archive, download
 archive.IMAGES_PER_BATCH, download.SOURCES = 10, ()
 archive.ARCHIVE_SHA256, archive.ARCHIVE_BYTES = sys.argv[1], int(sys.argv[2])
 sys.stdin.readline()

@@ -10,9 +10,10 @@ import pytest
 import tiny_cifar as tiny
 from unruly_server import serve
 
-from cifar_utils import archive, data, download, sources, synthetic
+from cifar_utils import data
+from cifar_utils.data import archive, download, sources, synthetic
+from cifar_utils.data.sources import describe_sources
 from cifar_utils.errors import DataError, ParameterError
-from cifar_utils.sources import describe_sources
 
 
 @pytest.fixture

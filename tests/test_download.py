@@ -7,7 +7,7 @@ import pytest
 import tiny_cifar as tiny
 from unruly_server import Handler, serve
 
-from cifar_utils import archive, download
+from cifar_utils.data import archive, download
 from cifar_utils.errors import CifarError, DataError
 
 

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cifar_utils import data, recipes
+from cifar_utils import recipes
 from cifar_utils.errors import ParameterError
 from cifar_utils.parameters import (
-    DATASET_NAMES,
     PARAMETERS,
     RECIPE_NAMES,
     check_parameter,
@@ -170,4 +169,3 @@ def test_help_can_stand_in_a_papermill_parameter_cell(name):
 
 def test_the_names_written_here_are_those_of_the_modules_that_use_them():
     assert set(RECIPE_NAMES) == set(recipes.RECIPES)
-    assert set(DATASET_NAMES) == set(data.DATASET_NAMES)

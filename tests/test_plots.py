@@ -9,8 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from cifar_utils import evaluation, exploration, plots, plots_base
+from cifar_utils import evaluation, exploration, plots
 from cifar_utils.data import CLASS_NAMES
+from cifar_utils.plots import base as plots_base
 from cifar_utils.runs import FIGURE_DPI
 
 RNG = np.random.default_rng(0)

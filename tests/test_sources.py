@@ -3,8 +3,9 @@
 import pytest
 import tiny_cifar as tiny
 
-from cifar_utils import archive, data
-from cifar_utils.sources import describe_sources, find_dataset
+from cifar_utils import data
+from cifar_utils.data import archive
+from cifar_utils.data.sources import describe_sources, find_dataset
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from cifar_utils.archive import CLASS_NAMES
-from cifar_utils.drawings import FIGURES, ROLES
-from cifar_utils.synthetic import make_synthetic
+from cifar_utils.data.archive import CLASS_NAMES
+from cifar_utils.data.drawings import FIGURES, ROLES
+from cifar_utils.data.synthetic import make_synthetic
 
 
 @pytest.fixture(scope="module")

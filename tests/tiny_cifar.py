@@ -7,7 +7,7 @@ import tarfile
 
 import numpy as np
 
-from cifar_utils import archive, download, sources
+from cifar_utils.data import archive, download, sources
 
 PER_BATCH = 10
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cifar_utils.data.plain_pickle import load_plain_pickle
 from cifar_utils.errors import DataError
-from cifar_utils.plain_pickle import load_plain_pickle
 
 ARCHIVE_NAME = "cifar-10-python.tar.gz"
 ARCHIVE_BYTES = 170_498_071

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_utils import archive, array_cache, download, synthetic
-from cifar_utils.archive import CLASS_NAMES
+from cifar_utils.data import archive, array_cache, download, synthetic
+from cifar_utils.data.archive import CLASS_NAMES
+from cifar_utils.data.sources import GET_CIFAR10, find_dataset, get_named
 from cifar_utils.errors import CifarError, DataError, ParameterError, suggest
-from cifar_utils.sources import GET_CIFAR10, find_dataset, get_named
+from cifar_utils.parameters import DATASET_NAMES
 
-DATASET_NAMES = ("auto", "cifar10", "synthetic")
 TITLES = {"cifar10": "CIFAR-10", "synthetic": "SYNTHETIC DATA (not CIFAR-10)"}
 
 
@@ -157,5 +157,5 @@ def _draw_synthetic(why):
     digest = hashlib.sha256()
     for array in splits:
         digest.update(array)
-    source = f"cifar_utils.synthetic, seed {synthetic.SEED}"
+    source = f"cifar_utils.data.synthetic, seed {synthetic.SEED}"
     return Dataset("synthetic", *splits, source, f"sha256:{digest.hexdigest()}", False, why)

@@ -13,7 +13,7 @@ import functools
 
 import numpy as np
 
-from cifar_utils.drawings import FIGURES, ROLES
+from cifar_utils.data.drawings import FIGURES, ROLES
 
 N_TRAIN, N_TEST = 5_000, 1_000
 SEED = 0

@@ -11,7 +11,7 @@ import json
 
 import numpy as np
 
-from cifar_utils import archive
+from cifar_utils.data import archive
 from cifar_utils.errors import DataError
 from cifar_utils.files import atomic_path, cache_dir, check_free_space, write_json
 

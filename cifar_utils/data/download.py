@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cifar_utils import archive
+from cifar_utils.data import archive
 from cifar_utils.errors import DataError
 from cifar_utils.files import cache_dir, check_free_space
 

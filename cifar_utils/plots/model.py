@@ -6,7 +6,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
-from cifar_utils.plots_base import (
+from cifar_utils.plots.base import (
     BLUE,
     FAINT,
     GREEN,

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cifar_utils import archive, array_cache, download
+from cifar_utils.data import archive, array_cache, download
 from cifar_utils.errors import DataError
 from cifar_utils.files import cache_dir, project_root
 

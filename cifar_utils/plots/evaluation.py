@@ -5,7 +5,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cifar_utils.plots_base import (
+from cifar_utils.plots.base import (
     BLUE,
     FAINT,
     FONT,

@@ -4,7 +4,14 @@ None of them touches pyplot, a file or global state. Each sets its title with `s
 uses shape, pattern or text beside colour, in colours that any colour vision can tell apart.
 """
 
-from cifar_utils.plots_data import (
+from cifar_utils.plots.evaluation import (
+    plot_class_scores,
+    plot_confusion_matrix,
+    plot_metrics_vs_documented,
+    plot_mistakes,
+    plot_prediction,
+)
+from cifar_utils.plots.exploration import (
     plot_brightness_and_colour,
     plot_channel_histograms,
     plot_class_balance,
@@ -12,16 +19,9 @@ from cifar_utils.plots_data import (
     plot_duplicate_pairs,
     plot_mean_images,
 )
-from cifar_utils.plots_evaluation import (
-    plot_class_scores,
-    plot_confusion_matrix,
-    plot_metrics_vs_documented,
-    plot_mistakes,
-    plot_prediction,
-)
-from cifar_utils.plots_model import plot_model_diagram
-from cifar_utils.plots_preprocessing import plot_augmentations, plot_scaling, plot_split
-from cifar_utils.plots_training import plot_learning_rates, plot_training_curves
+from cifar_utils.plots.model import plot_model_diagram
+from cifar_utils.plots.preprocessing import plot_augmentations, plot_scaling, plot_split
+from cifar_utils.plots.training import plot_learning_rates, plot_training_curves
 
 __all__ = [
     "plot_augmentations",
