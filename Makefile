@@ -49,6 +49,9 @@ clean:  ## remove the environment; runs and data stay
 # One stamp, touched at the very end: an installation that was cut off is done again.
 $(READY): pyproject.toml constraints.txt
 	@$(if $(PYTHON),,echo '$(REFUSAL)'; exit 1;) $(PYTHON) -c "$(IN_RANGE)" 2>/dev/null || { echo '$(REFUSAL)'; exit 1; }
+	@if [ "$$(uname -sm)" = "Darwin x86_64" ]; then \
+		echo "TensorFlow has no builds for Macs with Intel processors any more: use Linux, a newer Mac, or Colab."; \
+		exit 1; fi
 	@echo "Setting up $(VENV) with $(PYTHON): about 600 MB to download and 2.5 GB on disk, once."
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "Python's venv module is incomplete. On Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt \

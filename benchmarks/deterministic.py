@@ -11,6 +11,7 @@ import json
 import statistics
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 ROUNDS = 5
@@ -60,6 +61,11 @@ def main():
         ratio = round(medians["off"] / medians["on"], 3)
         result[recipe] = {"images_per_second": rounds, "time_on_over_off": ratio}
         print(f"{recipe}: {rounds}; with it on, training takes {ratio} x the time")
+    from cifar_utils.machine import detect_processor
+
+    processor = detect_processor()
+    result["machine"] = f"{processor.name}, {processor.cores} cores"
+    result["tensorflow"] = metadata.version("tensorflow-cpu")
     path = Path(__file__).with_suffix(".json")
     path.write_text(json.dumps(result, indent=2) + "\n")
 

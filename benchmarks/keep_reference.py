@@ -2,7 +2,7 @@
 
     python benchmarks/keep_reference.py RUN [RUN …]
 
-Copies `run.json`, `preprocessing.json`, `history.csv` and `metrics.json` to
+Copies `run.json`, `preprocessing.json`, `history.csv`, `metrics.json` and two figures to
 `outputs/reference/<recipe>/seed-<n>/` and writes `outputs/reference/summary.csv` anew from all of
 them. Refuses runs on the synthetic set, and runs that are not finished.
 """
@@ -14,10 +14,11 @@ import sys
 from pathlib import Path
 
 from cifar_utils.errors import CifarError, RunError
-from cifar_utils.files import project_root, relative_to_project, write_json, write_text
+from cifar_utils.files import atomic_path, project_root, relative_to_project, write_json, write_text
 from cifar_utils.runs import find_run
 
 KEPT = ("preprocessing.json", "history.csv", "metrics.json")
+FIGURES = ("confusion_matrix", "training_curves")
 COLUMNS = ("recipe", "seed", "accuracy", "accuracy_tta", "train_seconds", "ratio_to_documented")
 
 
@@ -29,10 +30,15 @@ def keep_run(run):
             f"Run {run.name!r} is not a finished run on CIFAR-10, so it is no reference."
         )
     # Where the archive lay on one machine is nobody else's business; its fingerprint is.
+    for key in ("owner", "holder", "error"):
+        info.pop(key, None)
     info["dataset"]["source"] = Path(info["dataset"]["source"]).name
     folder = project_root() / "outputs/reference" / info["recipe"]["name"] / f"seed-{info['seed']}"
     for name in KEPT:
         write_text(folder / name, run.path(name).read_text(encoding="utf-8"))
+    for name in FIGURES:
+        with atomic_path(folder / f"{name}.png") as temporary:
+            temporary.write_bytes(run.path(f"figures/{name}.png").read_bytes())
     write_json(folder / "run.json", info)
     return folder
 

@@ -18,6 +18,9 @@ class KindGroup(click.Group):
         """Run a command; exit 2 for a wrong parameter, 1 for a failure, 130 if interrupted."""
         try:
             return super().invoke(ctx)
+        except PermissionError as error:
+            click.echo(f"Error: {error}. Take another folder (CIFAR_RUNS_DIR).", err=True)
+            sys.exit(1)
         except CifarError as error:
             click.echo(f"Error: {error}", err=True)
             interrupted = type(error).__name__ == "Interrupted"
@@ -72,12 +75,12 @@ def run(recipe, dataset, name, pairs, resume, from_stage, only):
     rerun = bool(from_stage or only)
     if rerun:
         pipeline.choose_stages(None, from_stage, only)  # refused before a run is looked for
-    prepared = pipeline.prepare_run(name, parameters, resume, rerun)
+    prepared, given = pipeline.prepare_run(name, parameters, resume, rerun)
     click.echo(prepared.dataset.describe())
     click.echo(repr(prepared))
     stages = pipeline.choose_stages(prepared, from_stage, only)
     if stages:
-        pipeline.run_pipeline(prepared, stages)
+        pipeline.run_pipeline(prepared, stages, given, retrain=rerun)
     else:
         click.echo("Every stage of this run is done already.")
     click.echo(pipeline.describe_result(prepared, time.monotonic() - start))
@@ -103,7 +106,7 @@ def doctor():
 @main.command()
 def notebooks():
     """Execute the committed notebooks again, in place (what `make notebooks` calls)."""
-    from cifar_utils.pipeline import refresh_notebooks
+    from cifar_utils.refresh import refresh_notebooks
 
     for path in refresh_notebooks():
         click.echo(f"wrote {path.name}")

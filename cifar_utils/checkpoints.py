@@ -88,6 +88,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
         super().__init__()
         self.run, self.identity, self.state = run, identity, state
         self.seconds_before, self.start = state.seconds, start
+        self.has_trained = False
 
     def elapsed(self):
         """Return the seconds of training so far, over all sessions."""
@@ -104,6 +105,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
         for name, value in row.items():
             self.state.history.setdefault(name, []).append(value)
         self.state.epoch, self.state.seconds = epoch + 1, self.elapsed()
+        self.has_trained = True
         self._write()
         logs["learning_rate"] = row["learning_rate"]
 

@@ -76,7 +76,7 @@ def estimate_seconds(recipe, budget=3.0) -> float:
     rng = np.random.default_rng(0)
     images = rng.random((recipe.batch_size, 32, 32, 3), dtype=np.float32)
     targets = np.eye(10, dtype=np.float32)[rng.integers(0, 10, recipe.batch_size)]
-    model = build_model(recipe)
+    model = build_model(recipe, fused=keras.backend.backend() == "tensorflow")
     model.compile(keras.optimizers.Adam(), "categorical_crossentropy", jit_compile=False)
     for _ in range(3):  # the first step builds the graph
         model.train_on_batch(images, targets)

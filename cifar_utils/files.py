@@ -95,6 +95,8 @@ def atomic_path(path):
     try:
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())  # or a power cut could keep the new name and lose the bytes
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -4,10 +4,12 @@ Importing this module imports no TensorFlow; loading a model does.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from cifar_utils.data import CLASS_NAMES
+from cifar_utils.errors import ParameterError
 from cifar_utils.model_files import (
     ModelSource,
     check_probabilities,
@@ -149,17 +151,25 @@ def _probe_images():
     return np.concatenate([np.zeros_like(noise), np.full_like(noise, 255), noise])
 
 
-def open_classifier(run_name="", model_path=""):
+def open_classifier(run_name="", model_path="", image_path=""):
     """Choose the model that notebook 05 works with.
 
     Args:
         run_name: A run's name; empty takes the newest run with weights, and where there is none
             trains a `quick` one first.
         model_path: A model file or run folder to use instead of the run's own model.
+        image_path: The picture that will be asked about, or empty; checked before anything is
+            trained or loaded.
 
     Returns:
         `(run, classifier)`. The run's stage 05 is started; it is None if only a model was named.
+
+    Raises:
+        ParameterError: If there is no such file.
     """
+    for name, path in (("model_path", model_path), ("image_path", image_path)):
+        if path and not Path(path).expanduser().exists():
+            raise ParameterError(f"There is no file {path} ({name}), seen from {Path.cwd()}.")
     from cifar_utils.training import open_trained_run
 
     if model_path and not run_name:

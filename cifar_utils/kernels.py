@@ -5,16 +5,22 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import threading
+import time
 from pathlib import Path
 
 import nbformat
 
+from cifar_utils.cleaning import clean_notebook
 from cifar_utils.files import write_text
 
-# Sockets in files cannot collide as port numbers do (papermill#511); their path must be short.
-LONGEST_SOCKET_PATH = 90
+# Sockets in files cannot collide as port numbers do (papermill#511); systems limit their path's
+# length, to 104 bytes on macOS.
+LONGEST_SOCKET_PATH = 100
 START_ATTEMPTS = 3
+# For a kernel to end its cell before it is killed; a container has 10 s to stop in.
+GRACE_SECONDS = 8.0
 PAPERMILL_ENGINE = "cifar_utils"
 
 
@@ -84,7 +90,7 @@ class NotebookRun:
         provisioner = getattr(getattr(self.client, "km", None), "provisioner", None)
         pid = getattr(provisioner, "pid", None)
         if pid:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, number)  # jupyter_client gives each kernel a session of its own
 
     def _execute(self):
@@ -94,9 +100,9 @@ class NotebookRun:
         from papermill.exceptions import PapermillExecutionError
 
         _register_engine()
-        self.target.parent.mkdir(parents=True, exist_ok=True)
         running = self.target.with_name(f".{self.target.stem}.running.ipynb")
         try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
             papermill.execute_notebook(
                 str(self.source),
                 str(running),
@@ -111,11 +117,17 @@ class NotebookRun:
             self.error = KernelDied(str(error))
         except BaseException as error:
             self.error = error
-        finally:
-            if running.exists():
-                notebook = nbformat.read(running, as_version=4)
-                write_text(self.target, nbformat.writes(clean_notebook(notebook)) + "\n")
-                running.unlink()
+        try:
+            self._keep(running)
+        except Exception as error:
+            self.error = self.error or error
+
+    def _keep(self, running):
+        """Clean what papermill wrote, and give it its final name."""
+        if running.exists():
+            notebook = nbformat.read(running, as_version=4)
+            write_text(self.target, nbformat.writes(clean_notebook(notebook)) + "\n")
+            running.unlink()
 
 
 def _register_engine():
@@ -123,60 +135,88 @@ def _register_engine():
     from nbclient.exceptions import DeadKernelError
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine, papermill_engines
-    from traitlets.config import Config
 
     class StoppableEngine(NBClientEngine):
         @classmethod
         def execute_managed_notebook(cls, nb_man, kernel_name, notebook_run=None, **_):
             for attempt in range(1, START_ATTEMPTS + 1):
-                config = Config()
-                if attempt < START_ATTEMPTS and _sockets_fit():
-                    config.KernelManager.transport = "ipc"
-                client = PapermillNotebookClient(
-                    nb_man,
-                    timeout=None,
-                    startup_timeout=120,
-                    kernel_name=kernel_name,
-                    config=config,
-                )
-                notebook_run.client = client
-                try:
-                    return client.execute()
-                except (RuntimeError, DeadKernelError):
-                    started = any(cell.get("execution_count") for cell in nb_man.nb.cells)
-                    if started or attempt == START_ATTEMPTS or notebook_run.stopping:
-                        raise
+                with _socket_config(use_files=attempt < START_ATTEMPTS) as config:
+                    client = PapermillNotebookClient(
+                        nb_man,
+                        timeout=None,
+                        startup_timeout=120,
+                        kernel_name=kernel_name,
+                        config=config,
+                    )
+                    notebook_run.client = client
+                    try:
+                        return client.execute()
+                    except (RuntimeError, DeadKernelError):
+                        started = any(cell.get("execution_count") for cell in nb_man.nb.cells)
+                        if started or attempt == START_ATTEMPTS or notebook_run.stopping:
+                            raise
 
     papermill_engines.register(PAPERMILL_ENGINE, StoppableEngine)
 
 
-def _sockets_fit():
-    """Return whether this system has file sockets and their path would be short enough."""
-    from jupyter_core.paths import jupyter_runtime_dir
+@contextlib.contextmanager
+def _socket_config(use_files):
+    """Give a kernel sockets in a folder of its own, where the system has such sockets."""
+    from traitlets.config import Config
 
-    name = f"kernel-{'x' * 36}-ipc-5"
-    return sys.platform != "win32" and len(jupyter_runtime_dir()) + len(name) < LONGEST_SOCKET_PATH
+    with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
+        config = Config()
+        connection_file = Path(folder) / "k.json"
+        if use_files and sys.platform != "win32" and len(folder) + 10 < LONGEST_SOCKET_PATH:
+            config.KernelManager.transport = "ipc"
+            config.KernelManager.connection_file = str(connection_file)
+        yield config
 
 
-def clean_notebook(notebook):
-    """Remove what a saved notebook should not hold: widget state, timings, papermill's notes.
+@contextlib.contextmanager
+def catch_signals():
+    """Collect SIGINT, SIGTERM and SIGHUP in a list instead of dying of them.
 
-    Widget state makes GitHub refuse to render the page, and can carry a person's uploaded picture.
+    A signal that was ignored stays ignored: `nohup` asks for that.
+    """
+    caught, before = [], {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, lambda number, _: caught.append(number))
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def watch_notebook(notebook, signals, refresh=lambda: None):
+    """Follow a running notebook to its end; stop its kernel if a signal came or anything failed.
 
     Args:
-        notebook: An nbformat 4 notebook; changed in place.
+        notebook: A started `NotebookRun`.
+        signals: The list from `catch_signals`; a second signal shortens the wait.
+        refresh: Called several times a second.
 
-    Returns:
-        The same notebook.
+    Raises:
+        Exception: What `refresh` or the notebook raised; see `NotebookRun.result`.
     """
-    kept = {"kernelspec", "language_info"}
-    notebook.metadata = {k: v for k, v in notebook.metadata.items() if k in kept}
-    notebook.metadata.get("language_info", {}).pop("version", None)
-    for cell in notebook.cells:
-        tags = cell.metadata.get("tags", [])
-        cell.metadata = {"tags": tags} if tags else {}
-        for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            if data.pop("application/vnd.jupyter.widget-view+json", None):
-                data["text/plain"] = "(interactive: run this notebook to use it)"
-    return notebook
+    deadline = None
+    try:
+        while notebook.is_alive():
+            notebook.join(0.2)
+            refresh()
+            if signals:
+                deadline = deadline or time.monotonic() + GRACE_SECONDS
+                if len(signals) > 1 or time.monotonic() > deadline:
+                    break
+                # Again and again: a kernel that is just starting, or between two cells, misses it.
+                notebook.interrupt()
+                notebook.join(0.5)
+        if not signals:
+            notebook.result()
+    finally:
+        while notebook.is_alive():
+            notebook.kill()
+            notebook.join(0.5)
+    notebook.result()

@@ -1,17 +1,23 @@
 """Which run a notebook takes: continue one, or open a new folder."""
 
+import ast
 import datetime
 import platform
 import subprocess
+import sys
 import time
 
 import cifar_utils
 from cifar_utils import data
 from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.files import check_free_space, project_root, relative_to_project, runs_dir
-from cifar_utils.parameters import PARAMETERS, check_parameters
+from cifar_utils.parameters import PARAMETERS, check_parameter, check_parameters
+from cifar_utils.preprocessing import split_train_val
 from cifar_utils.recipes import RECIPE_FIELDS, get_recipe
 from cifar_utils.runs import RUN_BYTES, Run, list_runs, now_text
+
+# Questions to a trained network: they may differ each time one asks.
+ASKED_EACH_TIME = ("model_path", "image_path", "test_index")
 
 
 def open_run(stage, run_name="", **given):
@@ -32,6 +38,7 @@ def open_run(stage, run_name="", **given):
         ParameterError: If a name, type or value is not valid.
         RunError: If the run of that name has other parameters, or is in use.
     """
+    check_injected_parameters()
     given = check_parameters({"run_name": run_name or "", **given})
     run_name = given.pop("run_name")
     for name, value in given.items():
@@ -42,8 +49,10 @@ def open_run(stage, run_name="", **given):
         run = Run(folder)
         refuse_conflicts(run, given)
     else:
-        run = None if run_name else _find_unfinished(stage, given)
-        run = run or create_run(run_name, given)
+        # Loaded first, since "auto" may mean something else today than when a run was opened.
+        dataset = data.load_dataset(given.get("dataset") or "auto")
+        run = None if run_name else _find_unfinished(stage, given, dataset)
+        run = run or create_run(run_name, given, dataset)
     fixed = run.parameters
     recipe = get_recipe(given.get("recipe") or fixed.get("recipe") or "quick")
     resolved = {
@@ -55,16 +64,35 @@ def open_run(stage, run_name="", **given):
     return run
 
 
-def _find_unfinished(stage, given):
-    """Return the newest idle run in which `stage` is not done, unless its parameters differ."""
+def check_injected_parameters():
+    """Refuse names that papermill put into this notebook and that nothing would ever read.
+
+    Papermill itself only logs them, so that `-p epocs 5` would train with the defaults.
+
+    Raises:
+        ParameterError: For the first such name, with the nearest valid one.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    for source in shell.user_ns.get("In", []) if shell else []:
+        if source.startswith("# Parameters\n"):  # how papermill begins the cell that it injects
+            for node in ast.parse(source).body:
+                for target in getattr(node, "targets", []):
+                    check_parameter(target.id, None)
+
+
+def _find_unfinished(stage, given, dataset):
+    """Return the newest idle run in which `stage` is not done, unless it differs in something."""
     waiting = (run for run in list_runs() if not run.is_done(stage) and not run.is_busy())
     run = next(waiting, None)
-    return run if run and not _find_conflicts(run, given) else None
+    if run is None or _find_conflicts(run, given):
+        return None
+    return run if run.info["dataset"]["fingerprint"] == dataset.fingerprint else None
 
 
 def _find_conflicts(run, given):
     """Return `{name: (the run's value, the given one)}` where both are set and differ."""
-    fixed = run.parameters
+    fixed = {n: v for n, v in run.parameters.items() if n not in ASKED_EACH_TIME}
     pairs = {n: (fixed[n], v) for n, v in given.items() if v is not None and n in fixed}
     # "auto" has long been decided for an existing run: it goes with whatever that was.
     if given.get("dataset") in ("auto", run.info.get("dataset", {}).get("name")):
@@ -83,21 +111,27 @@ def refuse_conflicts(run, given):
         )
 
 
-def create_run(name, parameters):
+def create_run(name, parameters, dataset=None):
     """Make a new run folder.
 
     Args:
         name: Its name; empty makes one from date, time and recipe.
-        parameters: Checked parameters; `dataset` is loaded now, so that "auto" is decided once.
+        parameters: Checked parameters.
+        dataset: The `Dataset`; None loads the one that the parameters name, so that "auto" is
+            decided once.
 
     Returns:
         A `Run` with status "open".
 
     Raises:
         RunError: If a run of that name exists.
+        ParameterError: If `val_fraction` leaves a class without a validation image.
     """
     check_free_space(runs_dir(), RUN_BYTES, "a run")
-    dataset = data.load_dataset(parameters.get("dataset") or "auto")
+    if name and (runs_dir() / name).exists():
+        raise _exists(runs_dir() / name)
+    dataset = dataset or data.load_dataset(parameters.get("dataset") or "auto")
+    split_train_val(dataset.train_labels, parameters.get("val_fraction") or 0, seed=0)
     stem = name or f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{parameters.get('recipe') or 'quick'}"
     folder = _make_folder(stem, must_be_new=bool(name))
     run = Run(folder)
@@ -145,9 +179,14 @@ def _make_folder(stem, must_be_new):
         except FileExistsError:
             if must_be_new:
                 break
-    raise RunError(
+    raise _exists(folder)
+
+
+def _exists(folder):
+    """Return the error for a run that is there already."""
+    return RunError(
         f"{relative_to_project(folder)} exists already. Take another name, or continue it with"
-        f" `python -m cifar_utils run --name {stem} --resume`."
+        f" `python -m cifar_utils run --name {folder.name} --resume`."
     )
 
 

@@ -2,21 +2,19 @@
 
 import contextlib
 import fcntl
-import signal
 import sys
 import time
 from pathlib import Path
 
-from cifar_utils.errors import CifarError, ParameterError, RunError, suggest
+from cifar_utils.errors import CifarError, ParameterError, suggest
 from cifar_utils.files import notebooks_dir, relative_to_project
-from cifar_utils.kernels import CellFailed, KernelDied, NotebookRun
+from cifar_utils.kernels import CellFailed, KernelDied, NotebookRun, catch_signals, watch_notebook
 from cifar_utils.opening import create_run, refuse_conflicts
 from cifar_utils.parameters import check_parameters
 from cifar_utils.report import save_report
-from cifar_utils.runs import STAGES, find_run, now_text
+from cifar_utils.runs import STAGES, find_run, now_text, this_process
 from cifar_utils.terminal import StageDisplay, describe_last_event, format_clock
 
-GRACE_SECONDS = 15.0  # for a kernel to end its cell after an interrupt, before it is killed
 ORPHAN_SECONDS = 10.0  # ipykernel notices within a second or two that its parent is gone
 
 
@@ -60,7 +58,7 @@ def prepare_run(name, parameters, resume=False, rerun=False):
         rerun: Whether part of an existing run is executed again.
 
     Returns:
-        A `Run`.
+        `(run, given)`: the `Run`, and the checked parameters for `run_pipeline`.
 
     Raises:
         ParameterError: If a parameter is not valid; nothing has been made by then.
@@ -74,23 +72,32 @@ def prepare_run(name, parameters, resume=False, rerun=False):
             given[option] = str(Path(given[option]).expanduser().resolve())
             if not Path(given[option]).exists():
                 raise ParameterError(f"There is no file {given[option]} ({option}).")
+    missing = [stage for stage in STAGES if not (notebooks_dir() / f"{stage}.ipynb").exists()]
+    if missing:
+        raise CifarError(
+            f"{notebooks_dir()} does not hold {missing[0]}.ipynb: the pipeline runs the notebooks"
+            " of the project's checkout. Call it from there."
+        )
     if not (resume or rerun):
-        return create_run(name, {"recipe": "quick", "dataset": "auto", "seed": 0} | given)
+        run = create_run(name, {"recipe": "quick", "dataset": "auto", "seed": 0} | given)
+        return run, given
     if not name:
         raise ParameterError("--resume, --from and --only need --name: which run?")
     run = find_run(name)
     refuse_conflicts(run, given)
-    run.update(parameters=given)
-    return run
+    return run, given
 
 
-def run_pipeline(run, stages, stream=sys.stdout):
+def run_pipeline(run, stages, changes=None, retrain=False, stream=None):
     """Execute stages of a run, showing progress, until all are done or something stops it.
 
     Args:
         run: A `Run` from `prepare_run`.
         stages: Names from `STAGES`, in order.
-        stream: Where progress is shown: a live line on a terminal, else plain lines.
+        changes: Parameters to note in the run first, from `prepare_run`.
+        retrain: Whether stage 03 starts anew instead of going on from its checkpoint.
+        stream: Where progress is shown: a live line on a terminal, else plain lines. None is
+            stdout.
 
     Raises:
         CifarError: If a stage failed; says what happened, where the executed notebook is, and what
@@ -98,23 +105,34 @@ def run_pipeline(run, stages, stream=sys.stdout):
         Interrupted: After Ctrl-C or SIGTERM; the kernel is gone by then, and `run.json` says
             "interrupted".
     """
-    with _lock(run), _catch_signals() as signals:
-        _wait_for_orphan(run)
-        run.update(error=None)
-        for stage in stages:
-            notebook = NotebookRun(
-                notebooks_dir() / f"{stage}.ipynb",
-                run.path(f"notebooks/{stage}.ipynb"),
-                _parameters_of(stage, run),
-            )
-            display = StageDisplay(run, stage, STAGES.index(stage) + 1, len(STAGES), stream)
-            try:
-                _watch(notebook.start(), display, signals)
-                notebook.result()
-                display.close("done")
-            except BaseException as error:
-                display.close("stopped")
-                raise _explain(run, stage, error, bool(signals)) from error
+    with _lock(run), catch_signals() as signals:
+        run.update(error=None, holder=this_process(), parameters=changes or {})
+        if retrain and "03_training" in stages:
+            run.path("checkpoint.npz").unlink(missing_ok=True)
+        try:
+            for stage in stages:
+                _run_stage(run, stage, signals, stream or sys.stdout)
+        finally:
+            run.update(holder=None)
+
+
+def _run_stage(run, stage, signals, stream):
+    """Execute one stage; note in the run how it ended."""
+    display = StageDisplay(run, stage, STAGES.index(stage) + 1, len(STAGES), stream)
+    how = "stopped"
+    try:
+        if signals:
+            raise Interrupted(stage)
+        target = run.path(f"notebooks/{stage}.ipynb")
+        notebook = NotebookRun(
+            notebooks_dir() / f"{stage}.ipynb", target, _parameters_of(stage, run)
+        )
+        watch_notebook(notebook.start(), signals, display.refresh)
+        how = "done"
+    except BaseException as error:
+        raise _explain(run, stage, error, bool(signals)) from error
+    finally:
+        display.close(how)
 
 
 def _parameters_of(stage, run):
@@ -124,20 +142,6 @@ def _parameters_of(stage, run):
     known = papermill.inspect_notebook(str(notebooks_dir() / f"{stage}.ipynb"))
     given = {name: value for name, value in run.parameters.items() if name in known}
     return given | {"run_name": run.name}
-
-
-def _watch(notebook, display, signals):
-    """Follow a running notebook; stop its kernel if a signal came."""
-    while notebook.is_alive():
-        notebook.join(0.2)
-        display.refresh()
-        if signals:
-            notebook.interrupt()
-            deadline = time.monotonic() + GRACE_SECONDS
-            while notebook.is_alive() and time.monotonic() < deadline and len(signals) < 2:
-                notebook.join(0.2)
-            notebook.kill()
-            notebook.join(GRACE_SECONDS)
 
 
 def _explain(run, stage, error, interrupted):
@@ -176,42 +180,20 @@ def _say_what_happened(run, stage, error, interrupted):
 
 
 @contextlib.contextmanager
-def _catch_signals():
-    """Collect SIGINT, SIGTERM and SIGHUP in a list instead of dying of them."""
-    caught = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {n: signal.signal(n, lambda number, _: caught.append(number)) for n in numbers}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
 def _lock(run):
     """Hold the run for this pipeline; the system lets go of it when the process ends."""
     with open(run.path(".lock"), "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise RunError(
-                f"Run {run.name!r} is being executed by another process. Wait for it, stop it, or"
-                " take another --name."
-            ) from None
+            raise run.busy_error() from None
+        # The kernel of a pipeline that was killed needs a moment to notice it and end.
+        deadline = time.monotonic() + ORPHAN_SECONDS
+        while run.is_busy():
+            if time.monotonic() > deadline:
+                raise run.busy_error()
+            time.sleep(0.2)
         yield
-
-
-def _wait_for_orphan(run):
-    """Give the kernel of a pipeline that was killed a moment to notice it and end."""
-    deadline = time.monotonic() + ORPHAN_SECONDS
-    while run.is_busy():
-        if time.monotonic() > deadline:
-            raise RunError(
-                f"Run {run.name!r} is in use by process {run.info['owner']['pid']}. Wait for it,"
-                " stop it, or take another --name."
-            )
-        time.sleep(0.2)
 
 
 def describe_result(run, seconds):
@@ -232,43 +214,3 @@ def describe_result(run, seconds):
             f" {accuracy['high']:.2%}, n = {metrics['n']:,})"
         )
     return "\n".join([*lines, f"Report: {relative_to_project(report)}"])
-
-
-def refresh_notebooks(stream=sys.stdout):
-    """Execute the committed notebooks in place, with the defaults that a person would get.
-
-    All five are executed before the first is replaced, so that a failure leaves them as they were.
-
-    Args:
-        stream: Where progress is shown.
-
-    Returns:
-        The paths that were written.
-
-    Raises:
-        CifarError: If a notebook failed.
-    """
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder, _catch_signals() as signals:
-        done = []
-        for stage in STAGES:
-            print(f"{stage} …", file=stream, flush=True)
-            target = Path(folder) / f"{stage}.ipynb"
-            notebook = NotebookRun(notebooks_dir() / target.name, target, {}).start()
-            _watch(notebook, _Silent(), signals)
-            try:
-                notebook.result()
-            except (CellFailed, KernelDied) as error:
-                raise CifarError(f"{stage} failed; no notebook was changed. {error}") from error
-            done.append(target)
-        for target in done:
-            (notebooks_dir() / target.name).write_bytes(target.read_bytes())
-    return [notebooks_dir() / target.name for target in done]
-
-
-class _Silent:
-    """A display that shows nothing."""
-
-    def refresh(self):
-        """Do nothing."""

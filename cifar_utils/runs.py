@@ -141,15 +141,12 @@ class Run:
             RunError: If another living process works on this run.
         """
         if self.is_busy():
-            raise RunError(
-                f"Run {self.name!r} is in use by process {self.info['owner']['pid']}. Wait for it,"
-                " stop it, or take another run_name."
-            )
+            raise self.busy_error()
         check_free_space(self.dir, RUN_BYTES, "a run")
         self.stage, self._started = stage, time.perf_counter()
         self.update(
             status="running",
-            owner={"pid": os.getpid(), "created": psutil.Process().create_time()},
+            owner=this_process(),
             stages={stage: {"status": "running", "start": now_text()}},
         )
         self.log_event("stage_start", stage=stage)
@@ -171,19 +168,23 @@ class Run:
         """Return whether a stage has finished."""
         return self.info.get("stages", {}).get(stage, {}).get("status") == "done"
 
+    def busy_error(self):
+        """Return the error to raise where another process works on this run."""
+        info = self.info
+        pid = (info.get("owner") or info.get("holder") or {}).get("pid")
+        return RunError(
+            f"Run {self.name!r} is in use by process {pid}. Wait for it, stop it, or take another"
+            " name."
+        )
+
     def is_busy(self):
-        """Return whether another living process on this machine works on this run."""
-        owner = self.info.get("owner")
-        if not owner or owner["pid"] == os.getpid():
-            return False
-        try:
-            process = psutil.Process(owner["pid"])
-            # A killed process stays as a zombie until its parent asks: in a container, for ever.
-            dead = process.status() == psutil.STATUS_ZOMBIE
-            # A process number is used again after a while: its start time tells.
-            return not dead and abs(process.create_time() - owner["created"]) < 1
-        except psutil.Error:
-            return False
+        """Return whether another living process on this machine works on this run.
+
+        That is a notebook's kernel (`owner`) or a pipeline (`holder`), which holds the run between
+        its stages too and is the parent of its own kernels.
+        """
+        info = self.info
+        return _is_other(info.get("owner")) or _is_other(info.get("holder"))
 
     def show_figure(self, figure, name, alt):
         """Save a figure as `figures/<name>.png` and return it for display in a notebook.
@@ -225,6 +226,24 @@ def show_figure(figure, alt, synthetic=False):
     return Image(data=buffer.getvalue(), width=width, alt=alt)
 
 
+def this_process():
+    """Return what tells this process from all others, ever: its number and when it began."""
+    return {"pid": os.getpid(), "created": psutil.Process().create_time()}
+
+
+def _is_other(process):
+    """Return whether a `this_process()` of some time ago lives, and is not us or our parent."""
+    if not process or process["pid"] in (os.getpid(), os.getppid()):
+        return False
+    try:
+        living = psutil.Process(process["pid"])
+        # A killed process stays as a zombie until its parent asks: in a container, for ever.
+        dead = living.status() == psutil.STATUS_ZOMBIE
+        return not dead and abs(living.create_time() - process["created"]) < 1
+    except psutil.Error:
+        return False
+
+
 def now_text():
     """Return the local time with its offset, to the second."""
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
@@ -233,8 +252,14 @@ def now_text():
 def list_runs():
     """List all runs, the newest first."""
     folder = runs_dir()
-    found = [Run(path.parent) for path in folder.glob("*/run.json")] if folder.is_dir() else []
-    return sorted(found, key=lambda run: run.info.get("created_at", 0), reverse=True)
+    found = []
+    for path in folder.glob("*/run.json") if folder.is_dir() else ():
+        run = Run(path.parent)
+        try:
+            found.append((run.info.get("created_at", 0), run.name, run))
+        except RunError as error:
+            print(f"Left out: {error}")
+    return [run for _, _, run in sorted(found, reverse=True)]
 
 
 def latest_run_with_weights():

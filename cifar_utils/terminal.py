@@ -1,5 +1,6 @@
 """What a person sees in the terminal while a notebook runs, read from the run's events."""
 
+import contextlib
 import json
 import time
 
@@ -36,7 +37,11 @@ class EventReader:
         if not complete:
             return []
         self.position += len(complete) + 1
-        return [json.loads(line) for line in complete.split(b"\n")]
+        events = []
+        for line in complete.split(b"\n"):
+            with contextlib.suppress(ValueError):  # a kernel that was killed left half a line
+                events.append(json.loads(line))
+        return events
 
 
 def describe_last_event(path):
@@ -66,36 +71,22 @@ class StageDisplay:
         self.events = EventReader(run.path("events.jsonl"))
         self.stream, self.started = stream, time.monotonic()
         self.bar = None
-        if stream.isatty():
-            self.bar = tqdm(
-                total=1.0,
-                file=stream,
-                leave=False,
-                dynamic_ncols=True,
-                bar_format="{desc} {elapsed}{postfix}",
-            )
-            self.bar.set_description_str(self.label)
-        else:
-            print(self.label, file=stream, flush=True)
+        with self._unless_nobody_listens():
+            if stream is not None and stream.isatty():
+                self.bar = tqdm(total=1.0, file=stream, leave=False, dynamic_ncols=True)
+                self.bar.bar_format = "{desc} {elapsed}"
+                self.bar.set_description_str(self.label)
+            else:
+                self._print(self.label)
 
     def refresh(self):
         """Show what has happened since the last call."""
-        for event in self.events.read_new():
-            if event["event"] in ("step", "epoch"):
-                self._show(event)
-        if self.bar is not None:
-            self.bar.refresh()
-
-    def _show(self, event):
-        """Show one event of training."""
-        text = describe_event(event)
-        if self.bar is None:
-            if event["event"] == "epoch":
-                print(f"      {text}", file=self.stream, flush=True)
-            return
-        # Not as tqdm's postfix: it puts a comma in front.
-        self.bar.bar_format = "{desc} {elapsed} {percentage:3.0f}% |{bar:20}| " + text
-        self.bar.n = share_done(event)
+        with self._unless_nobody_listens():
+            for event in self.events.read_new():
+                if event["event"] in ("step", "epoch"):
+                    self._show(event)
+            if self.bar is not None:
+                self.bar.refresh()
 
     def close(self, how):
         """Replace the live line by a final one.
@@ -104,10 +95,34 @@ class StageDisplay:
             how: "done" or "stopped".
         """
         self.refresh()
-        if self.bar is not None:
-            self.bar.close()
-        took = format_clock(time.monotonic() - self.started)
-        print(f"{self.label}: {how} after {took}", file=self.stream, flush=True)
+        with self._unless_nobody_listens():
+            if self.bar is not None:
+                self.bar.close()
+            took = format_clock(time.monotonic() - self.started)
+            self._print(f"{self.label}: {how} after {took}")
+
+    def _show(self, event):
+        """Show one event of training."""
+        text = describe_event(event)
+        if self.bar is None:
+            if event["event"] == "epoch":
+                self._print(f"      {text}")
+            return
+        # Not as tqdm's postfix: it puts a comma in front.
+        self.bar.bar_format = "{desc} {elapsed} {percentage:3.0f}% |{bar:20}| " + text
+        self.bar.n = share_done(event)
+
+    def _print(self, text):
+        if self.stream is not None:
+            print(text, file=self.stream, flush=True)
+
+    @contextlib.contextmanager
+    def _unless_nobody_listens(self):
+        """Fall silent once the terminal is closed or the pipe's reader gone: the run goes on."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self.stream = self.bar = None
 
 
 def share_done(event):

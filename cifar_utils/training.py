@@ -12,7 +12,8 @@ from cifar_utils.errors import RunError
 from cifar_utils.files import atomic_path
 from cifar_utils.machine import detect_processor
 from cifar_utils.models import build_model, build_schedule
-from cifar_utils.opening import open_run
+from cifar_utils.opening import check_injected_parameters, open_run
+from cifar_utils.parameters import PARAMETERS
 from cifar_utils.preprocessing import Preprocessing, one_hot, scale_images
 from cifar_utils.progress import LogEvents
 from cifar_utils.runs import find_run, latest_run_with_weights
@@ -51,7 +52,8 @@ def compile_model(recipe, steps_per_epoch):
         loss="categorical_crossentropy",
         metrics=["accuracy"],
         steps_per_execution=recipe.steps_per_execution,
-        jit_compile=False,  # XLA is slower on a CPU; "auto" means something else in each version
+        # XLA is slower on a CPU, and "auto" means something else in each version. JAX needs it.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     return model
 
@@ -117,7 +119,8 @@ def train(run, callbacks=()):
     # What is saved is made of Keras's own layers, so that it loads wherever Keras does.
     plain = build_model(recipe)
     plain.set_weights(model.get_weights())
-    run.update(seconds={"training": round(save.elapsed(), 2)})
+    if save.has_trained:  # else this session only read what others had trained
+        run.update(seconds={"training": round(save.elapsed(), 2)})
     save_model(run, plain)
     return plain, state.history
 
@@ -137,8 +140,11 @@ def _make_val_data(dataset, val_part, batch_size=500):
 
 def describe_training(run, recipe):
     """Write into `run.json` what is trained, on what, with what."""
+    fixed = dataclasses.asdict(recipe)
     run.update(
-        recipe=dataclasses.asdict(recipe),
+        # All of them: an earlier stage executed later must not change what was trained.
+        parameters={name: value for name, value in fixed.items() if name in PARAMETERS},
+        recipe=fixed,
         seed=run.parameters["seed"],
         device=describe_device(),
         threads=detect_processor().cores,
@@ -248,6 +254,7 @@ def open_trained_run(stage, run_name="", dataset="auto"):
     Raises:
         RunError: If there is no run of that name, or it has no weights.
     """
+    check_injected_parameters()
     run = find_run(run_name) if run_name else latest_run_with_weights()
     if run is None:
         print("No trained run yet: training a `quick` one first, about three minutes on two cores.")

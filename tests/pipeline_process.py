@@ -6,15 +6,17 @@ import subprocess
 import sys
 import time
 
+import psutil
+
 from cifar_utils.files import project_root
 from cifar_utils.runs import Run
 
 COMMAND = [sys.executable, "-m", "cifar_utils"]
 # Small enough for a few seconds per epoch, large enough that an epoch has a middle.
-SMALL = ["--dataset", "synthetic", "-p", "epochs", "6", "-p", "batch_size", "50"]
+SMALL = ["--dataset", "synthetic", "-p", "epochs", "9", "-p", "batch_size", "50"]
 
 
-def run_command(*arguments, runs_folder, timeout=300, **environment):
+def run_command(*arguments, runs_folder, timeout=600, **environment):
     """Run a command to its end and return the `CompletedProcess`, output as text."""
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
@@ -46,7 +48,7 @@ def count_epochs(run):
     return sum('"event": "epoch"' in line for line in lines)
 
 
-def wait_for_next_epoch(process, runs_folder, name, timeout=120):
+def wait_for_next_epoch(process, runs_folder, name, timeout=240):
     """Wait until a running pipeline is in the middle of an epoch after a newly finished one.
 
     Returns:
@@ -60,6 +62,14 @@ def wait_for_next_epoch(process, runs_folder, name, timeout=120):
         time.sleep(0.05)
     time.sleep(0.3)
     return run
+
+
+def is_gone(process):
+    """Return whether a psutil process has ended, reaped by its parent or not."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def read_outputs(path):

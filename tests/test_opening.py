@@ -8,6 +8,7 @@ import pytest
 
 from cifar_utils.errors import CifarError, ParameterError, RunError
 from cifar_utils.opening import create_run, open_run
+from cifar_utils.recipes import RECIPES
 from cifar_utils.runs import STAGES, find_run, latest_run_with_weights, list_runs
 
 pytestmark = pytest.mark.usefixtures("runs_folder")
@@ -101,8 +102,8 @@ def test_none_takes_what_the_run_fixed_and_else_the_recipes_own():
     open_and_finish(SECOND, "mine", rotation=5.0, shift=None)
     run = open_and_finish(TRAINING, "mine", rotation=None, epochs=None)
     assert run.parameters["rotation"] == 5.0
-    assert run.parameters["shift"] == 0.1
-    assert run.parameters["epochs"] == run.recipe.epochs == 8
+    assert run.parameters["shift"] == RECIPES["quick"].shift
+    assert run.parameters["epochs"] == run.recipe.epochs == RECIPES["quick"].epochs
     assert run.recipe.rotation == 5.0
 
 

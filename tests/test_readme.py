@@ -73,7 +73,17 @@ def test_numbers_are_those_of_the_reference_run():
 
 def test_the_tree_names_every_module():
     tree = re.search(r"```text\nnotebooks/.*?```", README, re.DOTALL)[0]
-    for path in (ROOT / "cifar_utils").glob("*.py"):
-        name = "plots_*" if path.stem.startswith("plots_") else path.stem.removesuffix("_rows")
-        if not name.startswith("__"):
-            assert re.search(rf"\b{re.escape(name)}", tree), f"{name} is not in the README's tree"
+    named = set(re.findall(r"[a-z_]+(?=[/, \n])", tree))
+    for path in (ROOT / "cifar_utils").rglob("*.py"):
+        if not path.stem.startswith("__"):
+            assert path.stem in named, f"{path.stem} is not in the README's tree"
+    for folder in ("data", "plots"):
+        assert f"{folder}/" in tree
+
+
+def test_the_tree_names_nothing_that_is_not_there():
+    tree = re.search(r"```text\nnotebooks/.*?```", README, re.DOTALL)[0]
+    modules = {path.stem for path in (ROOT / "cifar_utils").rglob("*.py")}
+    for line in tree.splitlines():
+        for name in re.findall(r"[a-z_]+", line[:48]) if re.match(r"  +[a-z]", line) else ():
+            assert name in modules | {"data", "plots"}, name

@@ -128,7 +128,7 @@ def test_what_notebook_02_decided_is_obeyed():
 def test_without_notebook_02_the_recipe_decides():
     run = create_run("undecided", {"recipe": "quick", "seed": 5, "rotation": 3.0})
     chosen = get_preprocessing(run)
-    assert chosen == Preprocessing(5, 0.1, Augmentation(3.0, 0.1, True))
+    assert chosen == Preprocessing(5, 0.1, Augmentation(3.0, run.recipe.shift, True))
     assert run.read_json("preprocessing.json")["preprocessing"] == chosen.to_json()
 
 

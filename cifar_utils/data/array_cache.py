@@ -6,6 +6,7 @@ that an unchanged file is not hashed again).
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 
@@ -91,6 +92,8 @@ def _save(target, images, labels):
         with atomic_path(target) as temporary:
             np.save(temporary, np.concatenate([images.reshape(-1), labels]))
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return  # the arrays are in memory: without a cache the next start takes 3 s longer
         raise DataError(
             f"Could not write {target} ({error}). Is the disk full? Free some space, or move the"
             " cache with CIFAR_CACHE_DIR."
