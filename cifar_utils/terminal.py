@@ -70,12 +70,17 @@ class StageDisplay:
         self.label = f"[{number}/{total}] {stage}"
         self.events = EventReader(run.path("events.jsonl"))
         self.stream, self.started = stream, time.monotonic()
-        self.bar = None
+        self.bar = self.validation = None
         with self._unless_nobody_listens():
             if stream is not None and stream.isatty():
-                self.bar = tqdm(total=1.0, file=stream, leave=False, dynamic_ncols=True)
-                self.bar.bar_format = "{desc} {elapsed}"
-                self.bar.set_description_str(self.label)
+                self.bar = tqdm(
+                    desc=self.label,
+                    total=1.0,
+                    file=stream,
+                    leave=False,
+                    dynamic_ncols=True,
+                    bar_format="{desc} {elapsed}",
+                )
             else:
                 self._print(self.label)
 
@@ -103,13 +108,18 @@ class StageDisplay:
 
     def _show(self, event):
         """Show one event of training."""
-        text = describe_event(event)
         if self.bar is None:
             if event["event"] == "epoch":
-                self._print(f"      {text}")
+                self._print(f"      {describe_event(event)}")
             return
+        # A step knows no validation accuracy: the last epoch's stays in sight.
+        self.validation = event.get("val_accuracy", self.validation)
+        if self.validation is not None:
+            event = {**event, "val_accuracy": self.validation}
         # Not as tqdm's postfix: it puts a comma in front.
-        self.bar.bar_format = "{desc} {elapsed} {percentage:3.0f}% |{bar:20}| " + text
+        self.bar.bar_format = "{desc} {percentage:3.0f}% |{bar:9}| " + describe_event(
+            event, short=True
+        )
         self.bar.n = share_done(event)
 
     def _print(self, text):
@@ -132,11 +142,18 @@ def share_done(event):
     return min(1.0, done / (event["epochs"] * steps))
 
 
-def describe_event(event):
-    """Say a training event in words: epoch, loss, accuracy, time left."""
+def describe_event(event, short=False):
+    """Say a training event in words: epoch, loss, accuracy, time left.
+
+    Args:
+        event: A "step" or "epoch" line of `events.jsonl`.
+        short: Whether it has to fit beside a bar into 80 columns.
+    """
     parts = [f"epoch {event['epoch']}/{event['epochs']}"]
     if "loss" in event:
-        parts += [f"loss {event['loss']:.3f}", f"accuracy {event['accuracy']:.1%}"]
+        parts.append(f"loss {event['loss']:.3f}")
+    if "accuracy" in event and not (short and "val_accuracy" in event):
+        parts.append(f"accuracy {event['accuracy']:.1%}")
     if "val_accuracy" in event:
-        parts.append(f"validation {event['val_accuracy']:.1%}")
+        parts.append(f"{'val' if short else 'validation'} {event['val_accuracy']:.1%}")
     return ", ".join([*parts, f"{format_clock(event.get('seconds_left'))} left"])

@@ -20,6 +20,19 @@ def _own_folders(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """A small pipeline run on the synthetic set, never stopped: what it printed, and the `Run`."""
+    from pipeline_process import SMALL, run_command
+
+    from cifar_utils.runs import Run
+
+    folder = tmp_path_factory.mktemp("pipeline")
+    done = run_command("run", "--name", "whole", *SMALL, runs_folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done, Run(folder / "whole")
+
+
 @pytest.fixture
 def runs_folder(tmp_path, monkeypatch):
     """Give one test an empty runs folder of its own."""

@@ -7,13 +7,11 @@ import subprocess
 import sys
 
 import pytest
-from pipeline_process import run_command
 
 from cifar_utils.files import notebooks_dir, project_root
 from cifar_utils.runs import STAGES
 
 SANITIZER = project_root() / "tests" / "nbval_sanitize.cfg"
-FEW = ["--dataset", "synthetic", "-p", "epochs", "2", "-p", "batch_size", "100"]
 
 
 def run_nbval(notebooks, runs_folder, *options):
@@ -41,10 +39,8 @@ def test_committed_notebooks_run_and_their_tagged_cells_agree(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_executed_again_elsewhere_shows_the_same_outputs(tmp_path):
-    first = run_command("run", "--name", "twice", *FEW, runs_folder=tmp_path / "runs")
-    assert first.returncode == 0, first.stdout + first.stderr
-    executed = [tmp_path / "runs" / "twice" / "notebooks" / f"{stage}.ipynb" for stage in STAGES]
+def test_a_run_executed_again_elsewhere_shows_the_same_outputs(whole, tmp_path):
+    executed = [whole[1].path(f"notebooks/{stage}.ipynb") for stage in STAGES]
     done = run_nbval(executed, tmp_path / "again", "--nbval")
     assert done.returncode == 0, done.stdout[-5000:]
 

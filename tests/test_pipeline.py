@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 import numpy as np
@@ -36,17 +37,9 @@ RUN_FILES = (
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """One runs folder for this module."""
-    return tmp_path_factory.mktemp("pipeline")
-
-
-@pytest.fixture(scope="module")
-def whole(folder):
-    """A run that was never stopped: what it printed, and the `Run`."""
-    done = run_command("run", "--name", "whole", *SMALL, runs_folder=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done, Run(folder / "whole")
+def folder(whole):
+    """The runs folder in which the whole run lies."""
+    return whole[1].dir.parent
 
 
 @pytest.mark.slow
@@ -173,6 +166,7 @@ def assert_same_training(run, reference):
 @pytest.mark.slow
 def test_a_terminal_sees_stage_epoch_and_time_left(whole, folder):
     leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, 80))
     command = ("run", "--name", "seen", *SMALL)
     process = subprocess.Popen(
         [*COMMAND, *command],
@@ -183,7 +177,7 @@ def test_a_terminal_sees_stage_epoch_and_time_left(whole, folder):
     )
     os.close(follower)
     seen, deadline = "", time.monotonic() + 120
-    while "validation" not in seen and time.monotonic() < deadline:
+    while "epoch 2/9" not in seen and time.monotonic() < deadline:
         seen += os.read(leader, 65536).decode(errors="replace")
     process.send_signal(signal.SIGINT)
     while process.poll() is None:
@@ -193,8 +187,10 @@ def test_a_terminal_sees_stage_epoch_and_time_left(whole, folder):
             break
     process.wait(timeout=60)
     assert "[3/5] 03_training" in seen
-    assert "epoch 1/9" in seen
-    assert "left" in seen
+    shown = seen[seen.rindex("epoch 2/9") :]
+    assert "loss" in shown
+    assert "val " in shown
+    assert "left" in shown
     assert "--resume" in seen
 
 
