@@ -65,7 +65,8 @@ class Baseline(Recipe):
 class Quick(Recipe):
     """The documented network, trained as well as about three minutes on two cores allow.
 
-    Command: `python -m cifar_utils run` (the default recipe).
+    Command: `python -m cifar_utils run` (the default recipe). Measured: `outputs/reference/quick`
+    (three minutes, 79 % of the test set).
     """
 
     name: str = "quick"

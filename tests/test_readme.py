@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+from datetime import datetime
 
 import pytest
 from click.testing import CliRunner
@@ -66,6 +67,9 @@ def test_numbers_are_those_of_the_reference_run():
     assert f"{accuracy['low']:.2%} to {accuracy['high']:.2%}" in row
     assert f"n = {metrics['n']:,}" in row
     assert f"{info['seconds']['training']:.0f} s" in row
+    whole = datetime.fromisoformat(info["end"]) - datetime.fromisoformat(info["start"])
+    rest = whole.total_seconds() - info["seconds"]["training"]
+    assert f"installation and training takes about {rest:.0f} s" in README
     for stage in STAGES:
         row = next(line for line in README.splitlines() if line.startswith(f"| [{stage}]"))
         assert row.endswith(f"| {info['seconds'][stage]:.0f} s |")
@@ -85,5 +89,6 @@ def test_the_tree_names_nothing_that_is_not_there():
     tree = re.search(r"```text\nnotebooks/.*?```", README, re.DOTALL)[0]
     modules = {path.stem for path in (ROOT / "cifar_utils").rglob("*.py")}
     for line in tree.splitlines():
-        for name in re.findall(r"[a-z_]+", line[:48]) if re.match(r"  +[a-z]", line) else ():
-            assert name in modules | {"data", "plots"}, name
+        if line.startswith("  "):
+            for name in re.findall(r"[a-z_]+", re.split(r"\s{2,}", line.strip())[0]):
+                assert name in modules | {"data", "plots"}, name
