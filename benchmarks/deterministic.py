@@ -14,8 +14,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-ROUNDS = 5
-IMAGES = 12_800
+ROUNDS = 3
+IMAGES = 9_600
 
 
 def time_training(recipe_name, deterministic):

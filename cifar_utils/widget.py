@@ -65,7 +65,11 @@ class ClassifierPanel(widgets.VBox):
             description="or a path:", placeholder="photos/cat.jpg", layout={"width": "28em"}
         )
         self.path_button = widgets.Button(description="Classify", tooltip="Classify this path")
-        self.samples = widgets.Dropdown(description="or a sample:", options=[CHOOSE])
+        self.samples = widgets.Dropdown(
+            description="or a sample:",
+            options=[CHOOSE],
+            style={"description_width": "initial"},
+        )
         self._guard("The list of samples", lambda: self._add_samples(samples))
         self._connect()
         self.children = [

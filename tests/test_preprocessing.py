@@ -206,6 +206,7 @@ def test_an_epoch_is_a_function_of_seed_and_epoch():
 
 
 def test_preprocessing_survives_its_json_file():
-    chosen = Preprocessing.from_recipe(get_recipe("quick", rotation=7, flip=False), 5)
-    assert chosen == Preprocessing(5, 0.1, Augmentation(7.0, 0.1, False))
+    recipe = get_recipe("quick", rotation=7, flip=False)
+    chosen = Preprocessing.from_recipe(recipe, 5)
+    assert chosen == Preprocessing(5, 0.1, Augmentation(7.0, recipe.shift, False))
     assert Preprocessing.from_json(json.loads(json.dumps(chosen.to_json()))) == chosen

@@ -31,7 +31,7 @@ def plot_learning_rates(schedules: dict, used: str | None = None) -> Figure:
         raise ValueError(f"used = {used!r} is not among the schedules {list(schedules)}.")
     figure = new_figure("Learning rate by epoch", 3.4)
     axes = style_axes(figure.subplots(), "", "epochs finished", "learning rate", "y")
-    lows, highs = [], []
+    lows, highs, plotted = [], [], []
     for i, (name, series) in enumerate(schedules.items()):
         epochs, rates = series if isinstance(series, tuple) else (range(len(series)), series)
         epochs, rates = np.asarray(epochs, float), np.asarray(rates, float)
@@ -46,7 +46,10 @@ def plot_learning_rates(schedules: dict, used: str | None = None) -> Figure:
         )  # fmt: skip
         lows.append(rates[rates > 0].min(initial=np.inf))
         highs.append(rates.max())
-    if max(highs) > 20 * min(lows):
+        plotted.append(rates)
+    # Steps by powers of ten need a log scale; a curve that falls to zero would lose its shape on it.
+    levels = max(len(np.unique(rates)) for rates in plotted)
+    if max(highs) > 20 * min(lows) and levels < 10:
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)
