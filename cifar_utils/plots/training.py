@@ -47,7 +47,7 @@ def plot_learning_rates(schedules: dict, used: str | None = None) -> Figure:
         lows.append(rates[rates > 0].min(initial=np.inf))
         highs.append(rates.max())
         plotted.append(rates)
-    # Steps by powers of ten need a log scale; a curve that falls to zero would lose its shape on it.
+    # Powers of ten need a log scale; a curve that falls to zero would lose its shape on it.
     levels = max(len(np.unique(rates)) for rates in plotted)
     if max(highs) > 20 * min(lows) and levels < 10:
         axes.set_yscale("log")
