@@ -178,7 +178,7 @@ BROKEN = {
     ),
     "home": (stream("read /home/ada/data/cifar"), "path: /home/ada"),
     "variable": (stream("CIFAR10_PATH=/mnt/data/x"), "path: /mnt/data"),
-    "root": (stream("'/root/.cache/x'"), "path: /root/.cache"),
+    "var": (stream("'/var/cache/x'"), "path: /var/cache"),
     "mac": (output(LAST, show({"text/plain": "(/Users/ada/x)"})), "path: /Users/ada"),
     "tmp": (output(LAST, show({"text/html": "<b>/tmp/a.png</b>"})), "path: /tmp/a.png"),
     "windows": (stream("C:\\Users\\ada"), "path: C:"),
