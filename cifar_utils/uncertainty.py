@@ -32,7 +32,10 @@ def compute_wilson_interval(
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     centre = (hits + z * z / 2) / (n + z * z)
     half = z * (hits * (n - hits) / n + z * z / 4) ** 0.5 / (n + z * z)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # The formula gives 0 and 1 exactly for no hit and all hits; rounding would miss them by a bit.
+    low = 0.0 if hits == 0 else centre - half
+    high = 1.0 if hits == n else centre + half
+    return low, high
 
 
 def resample_confusion(confusion: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
