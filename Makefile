@@ -52,7 +52,7 @@ $(READY): pyproject.toml constraints.txt
 	@if [ "$$(uname -sm)" = "Darwin x86_64" ]; then \
 		echo "TensorFlow has no builds for Macs with Intel processors any more: use Linux, a newer Mac, or Colab."; \
 		exit 1; fi
-	@echo "Setting up $(VENV) with $(PYTHON): about 600 MB to download and 2.5 GB on disk, once."
+	@echo "Setting up $(VENV) with $(PYTHON): about 2 GB on disk, once."
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "Python's venv module is incomplete. On Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt \
 		'$(TENSORFLOW)' --editable '.[lab,dev]'
