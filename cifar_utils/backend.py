@@ -29,6 +29,9 @@ INSTALL_HINT = (
 def _import_keras():
     """Import Keras with its backend, holding back the known noise on stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no INFO lines; warnings stay
+    # oneDNN's kernels train the documented network twice as fast on a processor without AVX-512,
+    # where TensorFlow leaves them switched off. (On the others this changes nothing.)
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if os.environ["KERAS_BACKEND"] == "tensorflow" and not importlib.util.find_spec("tensorflow"):
         raise CifarError(INSTALL_HINT)

@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from cifar_utils.backend import keras
-from cifar_utils.batches import FollowEpoch, make_source
+from cifar_utils.batches import FollowEpoch, make_source, without_autotune
 from cifar_utils.checkpoints import SaveCheckpoint, restore_checkpoint, write_history
 from cifar_utils.errors import RunError
 from cifar_utils.files import atomic_path
@@ -135,7 +135,8 @@ def _make_val_data(dataset, val_part, batch_size=500):
         return images, targets
     import tensorflow as tf
 
-    return tf.data.Dataset.from_tensor_slices((images, targets)).batch(batch_size)
+    batches = tf.data.Dataset.from_tensor_slices((images, targets)).batch(batch_size)
+    return without_autotune(batches)
 
 
 def describe_training(run, recipe):

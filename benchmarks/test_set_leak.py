@@ -1,0 +1,102 @@
+"""What is it worth to watch the test set during training, as the documented script does?
+
+    python benchmarks/test_set_leak.py RUN
+    python -m cifar_utils run --name RUN --resume      # evaluation and report of the same run
+
+Trains `baseline` with 10 % held out and keeps the weights of every epoch in the run's folder
+`epochs`; a stopped run goes on after its last epoch. Then compares, on the test set, the last epoch
+(what this project reports), the epoch with the best validation accuracy, and the epoch that the
+test set itself would choose. That last choice is the leak: nothing else uses it, and it is made
+here only to measure it. Writes `benchmarks/test_set_leak.json`.
+"""
+
+import sys
+
+import numpy as np
+
+from cifar_utils.backend import keras
+from cifar_utils.checkpoints import read_history
+from cifar_utils.errors import CifarError
+from cifar_utils.files import atomic_path, project_root, relative_to_project, write_json
+from cifar_utils.models import build_model
+from cifar_utils.opening import open_run
+from cifar_utils.uncertainty import add_interval, compute_wilson_interval
+from cifar_utils.training import predict_probs, train
+
+RESULT = project_root() / "benchmarks" / "test_set_leak.json"
+
+
+class KeepEpochs(keras.callbacks.Callback):
+    """Writes the weights of every epoch into one file each."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Save what a network needs to predict; atomically, so that each file is whole."""
+        with atomic_path(self.folder / f"{epoch + 1:03d}.npz") as temporary:
+            np.savez(temporary, *self.model.get_weights())
+
+
+def train_all_epochs(name):
+    """Train the run, or what is left of it; returns it."""
+    run = open_run("03_training", name, recipe="baseline", seed=0, val_fraction=0.1)
+    train(run, [KeepEpochs(run.path("epochs"))])
+    print(run.finish_stage())
+    return run
+
+
+def measure_leak(run):
+    """Compare three ways of choosing the epoch whose test accuracy is reported.
+
+    Returns:
+        A JSON-ready dict: for each choice the epoch and its test accuracy with its 95 % interval,
+        and `leak`, the difference in accuracy that the test set's own choice makes.
+    """
+    images, labels = run.dataset.test_images, np.asarray(run.dataset.test_labels).reshape(-1)
+    history = read_history(run)
+    model = build_model(run.recipe)
+    hits = []
+    for epoch in history["epoch"]:
+        with np.load(run.path(f"epochs/{epoch:03d}.npz")) as saved:
+            model.set_weights([saved[name] for name in saved.files])
+        hits.append(int((predict_probs(model, images).argmax(1) == labels).sum()))
+        print(f"epoch {epoch}: validation {history['val_accuracy'][epoch - 1]:.2%}", flush=True)
+    choices = {
+        "last epoch": len(hits) - 1,
+        "best on the validation images": int(np.argmax(history["val_accuracy"])),
+        "best on the test images (the leak)": int(np.argmax(hits)),
+    }
+    n = len(labels)
+    told = {
+        name: {"epoch": i + 1, **add_interval(hits[i] / n, compute_wilson_interval(hits[i], n))}
+        for name, i in choices.items()
+    }
+    last, honest, leaked = (choice["value"] for choice in told.values())
+    return {
+        "run": {"recipe": "baseline", "seed": run.parameters["seed"], "val_fraction": 0.1},
+        "dataset": run.dataset.fingerprint,
+        "n": n,
+        "choices": told,
+        "leak": {
+            "over_last_epoch": round(leaked - last, 4),
+            "over_validation": round(leaked - honest, 4),
+        },
+    }
+
+
+def main():
+    """Train, measure, write the file."""
+    if len(sys.argv) != 2:
+        sys.exit("Which run? python benchmarks/test_set_leak.py RUN (a new name, or one to go on)")
+    try:
+        run = train_all_epochs(sys.argv[1])
+    except CifarError as error:
+        sys.exit(f"Error: {error}")
+    result = measure_leak(run)
+    print("wrote", relative_to_project(write_json(RESULT, result)), result["leak"])
+
+
+if __name__ == "__main__":
+    main()
