@@ -20,8 +20,8 @@ from cifar_utils.errors import CifarError
 from cifar_utils.files import atomic_path, project_root, relative_to_project, write_json
 from cifar_utils.models import build_model
 from cifar_utils.opening import open_run
-from cifar_utils.uncertainty import add_interval, compute_wilson_interval
 from cifar_utils.training import predict_probs, train
+from cifar_utils.uncertainty import add_interval, compute_wilson_interval
 
 RESULT = project_root() / "benchmarks" / "test_set_leak.json"
 
