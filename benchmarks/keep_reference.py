@@ -4,7 +4,9 @@
 
 Copies `run.json`, `preprocessing.json`, `history.csv`, `metrics.json` and two figures to
 `outputs/reference/<recipe>/seed-<n>/` and writes `outputs/reference/summary.csv` anew from all of
-them. Refuses runs on the synthetic set, and runs that are not finished.
+them. A run with other parameters than its recipe's gets them into its folder's name. Refuses runs
+on the synthetic set, and runs that are not finished. `documented_seconds`, the time that the
+documented script takes here, is added to `run.json` if it was measured on the same machine.
 """
 
 import csv
@@ -14,12 +16,23 @@ import sys
 from pathlib import Path
 
 from cifar_utils.errors import CifarError, RunError
-from cifar_utils.files import atomic_path, project_root, relative_to_project, write_json, write_text
+from cifar_utils.files import atomic_path, relative_to_project, write_json, write_text
+from cifar_utils.references import find_changes, load_references, reference_dir
 from cifar_utils.runs import find_run
 
 KEPT = ("preprocessing.json", "history.csv", "metrics.json")
 FIGURES = ("confusion_matrix", "training_curves")
-COLUMNS = ("recipe", "seed", "accuracy", "accuracy_tta", "train_seconds", "ratio_to_documented")
+MEASURED = Path(__file__).with_name("against_documented.json")
+COLUMNS = (
+    "recipe",
+    "seed",
+    "changes",
+    "accuracy",
+    "accuracy_tta",
+    "train_seconds",
+    "ratio_to_documented",
+    "machine",
+)
 
 
 def keep_run(run):
@@ -33,7 +46,11 @@ def keep_run(run):
     for key in ("owner", "holder", "error"):
         info.pop(key, None)
     info["dataset"]["source"] = Path(info["dataset"]["source"]).name
-    folder = project_root() / "outputs/reference" / info["recipe"]["name"] / f"seed-{info['seed']}"
+    measured = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else {}
+    if measured.get("machine", "").startswith(f"{info['device']}, {info['threads']} cores"):
+        info["documented_seconds"] = measured["documented_seconds"]
+    name = "-".join([f"seed-{info['seed']}", *(f"{k}-{v}" for k, v in find_changes(info).items())])
+    folder = reference_dir() / info["recipe"]["name"] / name
     for name in KEPT:
         write_text(folder / name, run.path(name).read_text(encoding="utf-8"))
     for name in FIGURES:
@@ -45,19 +62,18 @@ def keep_run(run):
 
 def summarise_references():
     """Write `outputs/reference/summary.csv` from all reference folders; returns its path."""
-    root = project_root() / "outputs/reference"
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, "machine"])
-    for path in sorted(root.glob("*/seed-*/run.json")):
-        info = json.loads(path.read_text(encoding="utf-8"))
-        metrics = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
+    writer.writerow(COLUMNS)
+    for reference in load_references():
+        info, metrics = reference.info, reference.metrics
         seconds = info["seconds"]["training"]
         documented = info.get("documented_seconds")
         writer.writerow(
             [
-                info["recipe"]["name"],
-                info["seed"],
+                reference.recipe,
+                reference.seed,
+                " ".join(f"{name}={value}" for name, value in reference.changes.items()),
                 metrics["accuracy"]["value"],
                 metrics.get("tta", {}).get("accuracy", {}).get("value", ""),
                 seconds,
@@ -65,7 +81,7 @@ def summarise_references():
                 f"{info['device']}, {info['threads']} threads",
             ]
         )
-    return write_text(root / "summary.csv", text.getvalue())
+    return write_text(reference_dir() / "summary.csv", text.getvalue())
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ Trains `baseline` with 10 % held out and keeps the weights of every epoch in the
 `epochs`; a stopped run goes on after its last epoch. Then compares, on the test set, the last epoch
 (what this project reports), the epoch with the best validation accuracy, and the epoch that the
 test set itself would choose. That last choice is the leak: nothing else uses it, and it is made
-here only to measure it. Writes `benchmarks/test_set_leak.json`.
+here only to measure it. Writes `outputs/reference/baseline/test_set_leak.json`.
 """
 
 import sys
@@ -17,13 +17,13 @@ import numpy as np
 from cifar_utils.backend import keras
 from cifar_utils.checkpoints import read_history
 from cifar_utils.errors import CifarError
-from cifar_utils.files import atomic_path, project_root, relative_to_project, write_json
+from cifar_utils.files import atomic_path, relative_to_project, write_json
 from cifar_utils.models import build_model
 from cifar_utils.opening import open_run
+from cifar_utils.references import LEAK_FILE, reference_dir
+from cifar_utils.runs import find_run, runs_dir
 from cifar_utils.training import predict_probs, train
 from cifar_utils.uncertainty import add_interval, compute_wilson_interval
-
-RESULT = project_root() / "benchmarks" / "test_set_leak.json"
 
 
 class KeepEpochs(keras.callbacks.Callback):
@@ -41,6 +41,8 @@ class KeepEpochs(keras.callbacks.Callback):
 
 def train_all_epochs(name):
     """Train the run, or what is left of it; returns it."""
+    if (runs_dir() / name).exists() and find_run(name).is_done("03_training"):
+        return find_run(name)
     run = open_run("03_training", name, recipe="baseline", seed=0, val_fraction=0.1)
     train(run, [KeepEpochs(run.path("epochs"))])
     print(run.finish_stage())
@@ -51,8 +53,9 @@ def measure_leak(run):
     """Compare three ways of choosing the epoch whose test accuracy is reported.
 
     Returns:
-        A JSON-ready dict: for each choice the epoch and its test accuracy with its 95 % interval,
-        and `leak`, the difference in accuracy that the test set's own choice makes.
+        A JSON-ready dict: for each choice the epoch and its test accuracy with its 95 % interval;
+        `leak`, the difference in accuracy that the test set's own choice makes; and the accuracy
+        of every epoch on the validation and on the test images.
     """
     images, labels = run.dataset.test_images, np.asarray(run.dataset.test_labels).reshape(-1)
     history = read_history(run)
@@ -83,6 +86,10 @@ def measure_leak(run):
             "over_last_epoch": round(leaked - last, 4),
             "over_validation": round(leaked - honest, 4),
         },
+        "by_epoch": {
+            "validation": [round(value, 4) for value in history["val_accuracy"]],
+            "test": [count / n for count in hits],
+        },
     }
 
 
@@ -95,7 +102,8 @@ def main():
     except CifarError as error:
         sys.exit(f"Error: {error}")
     result = measure_leak(run)
-    print("wrote", relative_to_project(write_json(RESULT, result)), result["leak"])
+    print("wrote", relative_to_project(write_json(reference_dir() / LEAK_FILE, result)))
+    print(result["choices"], result["leak"])
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from cifar_utils.plots.exploration import (
 )
 from cifar_utils.plots.model import plot_model_diagram
 from cifar_utils.plots.preprocessing import plot_augmentations, plot_scaling, plot_split
+from cifar_utils.plots.references import plot_reproduction, plot_test_set_leak
 from cifar_utils.plots.training import plot_learning_rates, plot_training_curves
 
 __all__ = [
@@ -38,7 +39,9 @@ __all__ = [
     "plot_mistakes",
     "plot_model_diagram",
     "plot_prediction",
+    "plot_reproduction",
     "plot_scaling",
     "plot_split",
+    "plot_test_set_leak",
     "plot_training_curves",
 ]

@@ -1,0 +1,90 @@
+"""The results that this project states: small files of finished runs, under `outputs/reference`."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from cifar_utils.files import project_root
+from cifar_utils.parameters import PARAMETERS
+from cifar_utils.recipes import RECIPES
+
+LEAK_FILE = "baseline/test_set_leak.json"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One reference run.
+
+    Attributes:
+        folder: Where its small files lie.
+        info: The contents of its `run.json`.
+        metrics: The contents of its `metrics.json`.
+    """
+
+    folder: Path
+    info: dict
+    metrics: dict
+
+    @property
+    def recipe(self):
+        """Return the recipe's name."""
+        return self.info["recipe"]["name"]
+
+    @property
+    def seed(self):
+        """Return the seed."""
+        return self.info["seed"]
+
+    @property
+    def changes(self):
+        """Return the parameters in which the run differed from its recipe."""
+        return find_changes(self.info)
+
+
+def reference_dir():
+    """Return the folder of all reference runs."""
+    return project_root() / "outputs" / "reference"
+
+
+def find_changes(info):
+    """List in which parameters a run differs from its recipe as it stands.
+
+    Args:
+        info: The contents of a run's `run.json`.
+
+    Returns:
+        Name to the run's own value; {} for the plain recipe.
+    """
+    used = info["recipe"]
+    plain = dataclasses.asdict(RECIPES[used["name"]])
+    return {
+        name: used[name]
+        for name in PARAMETERS
+        if name in used and name in plain and used[name] != plain[name]
+    }
+
+
+def load_references(recipe=None):
+    """Read all reference runs, sorted by folder.
+
+    Args:
+        recipe: A recipe's name, or None for all.
+
+    Returns:
+        A list of `Reference`; empty where there is no checkout (a package from a wheel).
+    """
+    found = []
+    for path in sorted(reference_dir().glob(f"{recipe or '*'}/seed-*/run.json")):
+        info, metrics = (
+            json.loads(path.with_name(name).read_text(encoding="utf-8"))
+            for name in ("run.json", "metrics.json")
+        )
+        found.append(Reference(path.parent, info, metrics))
+    return found
+
+
+def load_leak():
+    """Read what `benchmarks/test_set_leak.py` found, or return None where there is no checkout."""
+    path = reference_dir() / LEAK_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
