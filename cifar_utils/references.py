@@ -41,6 +41,12 @@ class Reference:
         """Return the parameters in which the run differed from its recipe."""
         return find_changes(self.info)
 
+    @property
+    def title(self):
+        """Return what tells this run from the others: "seed 0, val_fraction 0.1"."""
+        changes = (f"{name} {value}" for name, value in self.changes.items())
+        return ", ".join([f"seed {self.seed}", *changes])
+
 
 def reference_dir():
     """Return the folder of all reference runs."""

@@ -52,6 +52,14 @@ LAYERS = [
     ("dropout2", "Dropout", (128,), 0),
     ("probs", "Dense", (10,), 1290),
 ]
+LEAK = {
+    "by_epoch": {"validation": HISTORY["val_accuracy"], "test": HISTORY["val_accuracy"] + 0.01},
+    "choices": {
+        "last epoch": {"epoch": 100, "value": 0.79},
+        "best on the validation images": {"epoch": 90, "value": 0.8},
+        "best on the test images (the leak)": {"epoch": 95, "value": 0.81},
+    },
+}
 PAIRS = np.column_stack([np.arange(9), np.arange(9) + 1])
 
 
@@ -90,6 +98,17 @@ FIGURES = {
         100 * evaluation.compute_confusion(LABELS, PROBS), CLASS_NAMES
     ),
     "metrics": lambda: plots.plot_metrics_vs_documented(METRICS, evaluation.DOCUMENTED, WITHOUT),
+    "reproduction": lambda: plots.plot_reproduction(
+        {"seed 0": METRICS, "seed 0, val_fraction 0.1": METRICS}, evaluation.DOCUMENTED
+    ),
+    "one_reproduction": lambda: plots.plot_reproduction({"a": METRICS}, evaluation.DOCUMENTED),
+    "no_reproduction": lambda: plots.plot_reproduction({}, evaluation.DOCUMENTED),
+    "leak": lambda: plots.plot_test_set_leak(LEAK),
+    "no_leak": lambda: plots.plot_test_set_leak(None),
+    "maps": lambda: plots.plot_maps(
+        [[("picture", IMAGES[0]), *((f"conv1, map {i}", IMAGES[i, ..., 0]) for i in range(5))]] * 3,
+        "What the trained layers answer",
+    ),
     "class_scores": lambda: plots.plot_class_scores(evaluation.compute_class_report(LABELS, PROBS)),
     "mistakes": lambda: plots.plot_mistakes(
         IMAGES[:12], LABELS[:12], PROBS[:12], CLASS_NAMES, np.arange(12) == 3
@@ -167,7 +186,7 @@ def test_the_check_of_texts_rejects_bad_figures(fault, place, words, size):
 
 def test_every_figure_is_tested():
     made = {name.removeprefix("plot_") for name in plots.__all__}
-    assert len(made) == 17
+    assert len(made) == 20
     assert len(FIGURES) >= len(made)
 
 
@@ -208,6 +227,16 @@ def test_diagram_names_every_block_and_counts_all_parameters():
     assert "261,194 parameters in all" in text
     for part in ("30×30", "× 128", "conv", "dense", "BN\ndropout", "132,352"):
         assert part in text
+
+
+def test_maps_of_one_row_share_a_scale_and_pictures_keep_their_colours():
+    low, high = np.zeros((4, 4)), np.full((4, 4), 2.0)
+    figure = plots.plot_maps([[("a", low), ("b", high), ("c", IMAGES[0])]], "Maps")
+    shown = [axes.images[0].get_array() for axes in figure.axes]
+    assert shown[0].max() == 0
+    assert shown[1].min() == 255
+    assert (shown[2] == IMAGES[0]).all()
+    assert plots.plot_maps([[("flat", low)]], "Maps").axes[0].images[0].get_array().max() == 0
 
 
 def test_schedule_in_use_is_named_and_rates_over_decades_are_logarithmic():

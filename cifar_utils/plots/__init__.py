@@ -19,7 +19,7 @@ from cifar_utils.plots.exploration import (
     plot_duplicate_pairs,
     plot_mean_images,
 )
-from cifar_utils.plots.model import plot_model_diagram
+from cifar_utils.plots.model import plot_maps, plot_model_diagram
 from cifar_utils.plots.preprocessing import plot_augmentations, plot_scaling, plot_split
 from cifar_utils.plots.references import plot_reproduction, plot_test_set_leak
 from cifar_utils.plots.training import plot_learning_rates, plot_training_curves
@@ -34,6 +34,7 @@ __all__ = [
     "plot_confusion_matrix",
     "plot_duplicate_pairs",
     "plot_learning_rates",
+    "plot_maps",
     "plot_mean_images",
     "plot_metrics_vs_documented",
     "plot_mistakes",

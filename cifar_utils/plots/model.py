@@ -1,7 +1,8 @@
-"""A picture of a network, drawn from the list of its layers (notebook 03)."""
+"""A network drawn from the list of its layers, and what its layers answer (notebook 03)."""
 
 import math
 
+import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
@@ -16,6 +17,7 @@ from cifar_utils.plots.base import (
     PURPLE,
     SMALL,
     new_figure,
+    show_picture,
 )
 
 # Kind of layer, found by how its name begins → the word under the block, colour.
@@ -159,3 +161,26 @@ def _draw_box(axes, x, shape, largest, colour):
 
 def _tint(colour, strength):
     return tuple(1 - strength * (1 - part) for part in to_rgb(colour))
+
+
+def plot_maps(rows: list, title: str) -> Figure:
+    """Draw rows of pictures and feature maps.
+
+    Args:
+        rows: Lists of `(caption, picture or map)`, equally long: a picture is uint8 of shape
+            (height, width, 3); a map has two dimensions and any values. The maps of one row share
+            one scale of grey, from the row's lowest value (black) to its highest (white).
+        title: Title of the figure.
+    """
+    columns = len(rows[0])
+    figure = new_figure(title, (7.2 / columns + 0.3) * len(rows) + 0.6)
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for places, row in zip(axes, rows, strict=True):
+        maps = [np.asarray(values) for _, values in row if np.ndim(values) == 2]
+        low, high = min(m.min() for m in maps), max(m.max() for m in maps)
+        for place, (caption, values) in zip(places, row, strict=True):
+            if np.ndim(values) == 2:
+                grey = (np.asarray(values) - low) / max(high - low, 1e-9)
+                values = np.repeat(grey[..., None], 3, axis=2)
+            show_picture(place, values, caption)
+    return figure

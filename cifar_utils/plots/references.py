@@ -9,6 +9,7 @@ from cifar_utils.plots.base import (
     BLUE,
     FONT,
     GREEN,
+    MUTED,
     RED,
     SERIES_STYLES,
     SMALL,
@@ -24,14 +25,15 @@ def plot_reproduction(runs: dict, documented: dict) -> Figure:
     """Draw each metric of several runs, with its interval, beside the documented value.
 
     Args:
-        runs: Name → the contents of its `metrics.json`; at least one.
+        runs: Name → the contents of its `metrics.json`. Without any, only the documented values
+            are drawn, and a line says where the runs lie.
         documented: Metric → documented value, such as `evaluation.DOCUMENTED`.
     """
-    if not runs:
-        raise ValueError("There is no run to draw.")
-    figure = new_figure("The documented result, and ours", 1.5 + 0.34 * len(runs) * 3)
+    figure = new_figure("The documented result, and ours", 1.5 + 0.34 * max(len(runs), 1) * 3)
     axes = style_axes(figure.subplots(), "", "test score, with its 95 % interval", grid="x")
-    step = 0.7 / len(runs)
+    step = 0.7 / max(len(runs), 1)
+    if not runs:
+        _say_missing(axes)
     for y, (metric, known) in enumerate(documented.items()):
         axes.plot(
             (known, known), (y - 0.42, y + 0.42), color=RED, linewidth=3,
@@ -58,13 +60,27 @@ def plot_reproduction(runs: dict, documented: dict) -> Figure:
     return figure
 
 
-def plot_test_set_leak(leak: dict) -> Figure:
+def _say_missing(axes):
+    """Say where the reference runs are, on a machine that does not have them."""
+    text = "the reference runs lie in the project's folder\n(outputs/reference), which is not here"
+    axes.text(
+        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED,
+        fontsize=FONT, bbox={"facecolor": "white", "edgecolor": "none"}, zorder=5,
+    )  # fmt: skip
+
+
+def plot_test_set_leak(leak: dict | None) -> Figure:
     """Draw validation and test accuracy of every epoch, and which epoch each would choose.
 
     Args:
         leak: What `benchmarks/test_set_leak.py` wrote. Its test accuracies are drawn to show what
-            choosing by them is worth; no result of this project was chosen by them.
+            choosing by them is worth; no result of this project was chosen by them. None draws
+            empty axes that say where it lies.
     """
+    if leak is None:
+        figure = new_figure("What watching the test set is worth", 3.6)
+        _say_missing(style_axes(figure.subplots(), "", "epoch", "share of images right"))
+        return figure
     series = {
         "validation images": (leak["by_epoch"]["validation"], BLUE, "-"),
         "test images": (leak["by_epoch"]["test"], GREEN, "--"),
