@@ -1,6 +1,9 @@
 """Both batch sources show the same images, moved the same way, each once per epoch."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -211,3 +214,19 @@ def test_the_source_keeps_the_images_as_bytes(images, labels):
     source = make_array_source(images, labels)
     assert source.images is images
     assert dataclasses.is_dataclass(source.preprocessing)
+
+
+def test_an_epoch_does_not_wait_for_tensorflows_autotuner(images, labels):
+    _, batches = make_source(images, labels, 16, Preprocessing(0, 0.0, OFF))
+    assert batches.options().autotune.enabled is False
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "1"), ("0", "0")])
+def test_onednn_is_on_unless_somebody_says_otherwise(given, used):
+    environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
+    if given is not None:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = given
+    code = "import os, cifar_utils.backend; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == used

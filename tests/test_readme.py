@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import shlex
 import subprocess
 from datetime import datetime
@@ -18,6 +19,7 @@ ROOT = project_root()
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CODE = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
 COMMANDS = [line.partition("#")[0].strip() for line in CODE.splitlines() if line.strip()]
+TABLES = runpy.run_path(str(ROOT / "benchmarks" / "readme_tables.py"))
 QUICK = ROOT / "outputs" / "reference" / "quick" / "seed-0"
 
 
@@ -57,16 +59,22 @@ def test_every_parameter_is_listed_with_what_it_accepts():
         assert f"| `{name}` | {parameter.describe()} | {parameter.help} |" in README
 
 
-def test_numbers_are_those_of_the_reference_run():
+def test_tables_are_those_of_the_files():
+    assert TABLES["render"](README) == README, "run `python benchmarks/readme_tables.py`"
+    assert set(re.findall(r"<!-- table: (\w+) -->", README)) == set(TABLES["TABLES"])
+
+
+def test_a_number_typed_by_hand_would_be_noticed():
+    """A negative sample: one digit changed in one table."""
+    table = re.search(r"<!-- table: results -->.*?<!-- end -->", README, re.DOTALL)[0]
+    digit = re.search(r"\d\.\d\d%", table)[0]
+    forged = README.replace(digit, digit[:-2] + str((int(digit[-2]) + 1) % 10) + "%")
+    assert forged != README
+    assert TABLES["render"](forged) != forged
+
+
+def test_times_are_those_of_the_reference_run():
     info = json.loads((QUICK / "run.json").read_text())
-    metrics = json.loads((QUICK / "metrics.json").read_text())
-    accuracy = metrics["accuracy"]
-    row = next(line for line in README.splitlines() if line.startswith("| `quick` (default)"))
-    assert f"{info['recipe']['epochs']} epochs" in row
-    assert f"{accuracy['value']:.2%}" in row
-    assert f"{accuracy['low']:.2%} to {accuracy['high']:.2%}" in row
-    assert f"n = {metrics['n']:,}" in row
-    assert f"{info['seconds']['training']:.0f} s" in row
     whole = datetime.fromisoformat(info["end"]) - datetime.fromisoformat(info["start"])
     rest = whole.total_seconds() - info["seconds"]["training"]
     assert f"installation and training takes about {rest:.0f} s" in README

@@ -55,6 +55,23 @@ def test_the_history_has_a_row_per_epoch_and_the_agreed_columns(trained):
     assert [row[0] for row in rows[1:]] == ["1", "2", "3"]
 
 
+def test_validation_does_not_wait_for_tensorflows_autotuner(trained):
+    run = trained[0]
+    batches = training._make_val_data(run.dataset, np.arange(20))
+    assert batches.options().autotune.enabled is False
+
+
+@pytest.mark.parametrize("steps_per_execution", [2, STEPS - 1])  # neither divides the steps
+def test_how_many_steps_one_call_takes_changes_nothing(steps_per_execution, trained):
+    recipe = dataclasses.replace(trained[0].recipe, steps_per_execution=steps_per_execution)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "recipe", recipe)
+        run, model, _ = train_once(f"calls-of-{steps_per_execution}")
+    assert run.path("history.csv").read_bytes() == trained[0].path("history.csv").read_bytes()
+    for own, other in zip(model.get_weights(), trained[1].get_weights(), strict=True):
+        np.testing.assert_array_equal(own, other)
+
+
 def test_the_network_learns(trained):
     history = trained[2]
     assert history["loss"][-1] < history["loss"][0]

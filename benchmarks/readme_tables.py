@@ -1,0 +1,125 @@
+"""Write the README's tables of results from the files that runs and benchmarks wrote.
+
+    python benchmarks/readme_tables.py            # after keep_reference.py or against_documented.py
+
+Each table stands between `<!-- table: NAME -->` and `<!-- end -->`; nothing else is touched. A test
+compares the README with what this would write.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from cifar_utils.evaluation import DOCUMENTED
+from cifar_utils.files import project_root, write_text
+from cifar_utils.references import load_leak, load_references
+from cifar_utils.report_rows import format_seconds
+from cifar_utils.uncertainty import METRIC_NAMES
+
+README = project_root() / "README.md"
+WHAT = {"quick": "the documented network, {epochs} epochs", "baseline": "the documented system"}
+BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def make_table(header, rows):
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
+
+
+def _interval(entry):
+    return f"{entry['value']:.2%} ({entry['low']:.2%} to {entry['high']:.2%})"
+
+
+def describe_processor(info):
+    """Say on what a run trained: "2 cores of AMD EPYC"."""
+    cores = info["threads"]
+    return f"{cores} {'core' if cores == 1 else 'cores'} of {info['device']}"
+
+
+def make_results():
+    """One row per reference run: what it is, how good it is, how long it took."""
+    rows = []
+    for reference in load_references():
+        info, metrics = reference.info, reference.metrics
+        folder = reference.folder.relative_to(project_root()).as_posix()
+        what = WHAT[reference.recipe].format(epochs=info["recipe"]["epochs"])
+        if reference.recipe == "baseline":
+            held_out = info["recipe"]["val_fraction"]
+            what += f", {held_out:.0%} held out" if held_out else ", all training images"
+        rows.append(
+            [
+                f"[`{reference.recipe}`]({folder})",
+                what,
+                f"{_interval(metrics['accuracy'])}, n = {metrics['n']:,}, seed {reference.seed}",
+                f"{format_seconds(info['seconds']['training'])} on {describe_processor(info)}",
+            ]
+        )
+    rows.sort(key=lambda row: "quick" not in row[0])
+    return make_table(["recipe", "what", "test accuracy (95 % interval)", "training time"], rows)
+
+
+def make_reproduction():
+    """The three documented numbers beside those of the baseline's runs."""
+    kept = load_references("baseline")
+    titles = [f"`baseline`, {reference.title}" for reference in kept]
+    rows = [
+        [METRIC_NAMES[name], f"{value:.2%}", *(_interval(kept_.metrics[name]) for kept_ in kept)]
+        for name, value in DOCUMENTED.items()
+    ]
+    return make_table(["test metric", "documented", *titles], rows)
+
+
+def make_leak():
+    """What each way of choosing an epoch gives on the test images."""
+    leak = load_leak()
+    rows = [[name, c["epoch"], _interval(c)] for name, c in leak["choices"].items()]
+    return make_table(["epoch chosen as", "epoch", "test accuracy (95 % interval)"], rows)
+
+
+def make_speed():
+    """Images per second of the documented script, of `baseline`, and of it without its parts."""
+    path = Path(__file__).with_name("against_documented.json")
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    rows = [
+        [name, f"{row['images_per_second']:,}", f"{row['ratio_to_documented']:.2f} ×", row["n"]]
+        for name, row in measured["summary"].items()
+    ]
+    header = [f"on {measured['machine']}", "images per second", "ratio", "epochs measured"]
+    return make_table(header, rows)
+
+
+def make_ending():
+    """Write how `make run` ends, with the numbers of the default recipe's reference run."""
+    reference = load_references("quick")[0]
+    info, accuracy = reference.info, reference.metrics["accuracy"]
+    return (
+        "```text\n"
+        f"Data set: CIFAR-10 from {info['dataset']['source']} (not the official archive)\n"
+        f"Test accuracy: {accuracy['value']:.2%} (95 % interval {accuracy['low']:.2%} to"
+        f" {accuracy['high']:.2%}, n = {reference.metrics['n']:,})\n"
+        f"Report: outputs/runs/{info['name']}/report.html\n"
+        "```\n"
+    )
+
+
+TABLES = {
+    "ending": make_ending,
+    "results": make_results,
+    "reproduction": make_reproduction,
+    "leak": make_leak,
+    "speed": make_speed,
+}
+
+
+def render(text):
+    """Return the README's text with every table made anew.
+
+    Raises:
+        KeyError: If a block names a table that does not exist.
+    """
+    return BLOCK.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
+
+
+if __name__ == "__main__":
+    print("wrote", write_text(README, render(README.read_text(encoding="utf-8"))).name)
