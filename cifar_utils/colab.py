@@ -62,9 +62,10 @@ def find_missing(versions):
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         name = canonicalize_name(requirement.name)
-        if requirement.specifier.contains(versions.get(name, ""), prereleases=True):
+        there = name in versions
+        if there and requirement.specifier.contains(versions[name], prereleases=True):
             continue
-        if name in KEPT and name in versions:
+        if there and name in KEPT:
             raise CifarError(
                 f"This Colab has {name} {versions[name]}, and cifar_utils needs {requirement}. "
                 "Choose the latest version under Runtime > Change runtime type."

@@ -1,4 +1,4 @@
-"""Badge and set-up cell of every notebook are what `make links` would write, and nothing else is."""
+"""Badge and set-up cell of every notebook are what `make links` would write."""
 
 import re
 import shutil
@@ -57,7 +57,8 @@ def test_an_address_reaches_every_notebook_and_leaves_again(checkout):
         path = checkout / "notebooks" / f"{stage}.ipynb"
         assert check_notebook(path) == []
         first = nbformat.read(path, as_version=4).cells[0].source
-        link = f"https://colab.research.google.com/github/ada/cifar-notebooks/blob/main/notebooks/{stage}.ipynb"  # noqa: E501
+        path_there = f"ada/cifar-notebooks/blob/main/notebooks/{stage}.ipynb"
+        link = f"https://colab.research.google.com/github/{path_there}"
         assert first.splitlines()[-1].startswith("[![Open in Colab](https://")
         assert first.endswith(f"]({link})")
         assert f'"git+{ADDRESS}"' in path.read_text().replace('\\"', '"')
@@ -126,7 +127,7 @@ def test_a_notebook_without_its_one_set_up_cell_is_refused(count):
 
 
 def test_a_broken_template_is_noticed(checkout, monkeypatch):
-    """The rules that every notebook keeps reject a template that a student could not read or run."""
+    """The rules that every notebook keeps reject a template that does not run."""
     for old, new, told in (
         ("if not find_spec", "if not not find_spec(:", "not Python"),
         ("import sys\n", "import sys\n" * LONGEST_CELL, "lines of code"),
