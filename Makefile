@@ -85,5 +85,5 @@ $(COLAB_READY): pyproject.toml constraints-colab.txt
 			"$$p" -m venv --clear $(COLAB); exit; fi; \
 	done; echo "make test-colab needs Python 3.11 or 3.12, as Colab has."; exit 1
 	@$(COLAB)/bin/python -m pip install --disable-pip-version-check --constraint constraints-colab.txt \
-		'$(TENSORFLOW)' --editable . pytest hypothesis
+		$(subst [and-cuda],-cpu,$(TENSORFLOW)) --editable . pytest hypothesis setuptools
 	@touch $@
