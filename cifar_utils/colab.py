@@ -19,6 +19,7 @@ from cifar_utils.files import APP_NAME, read_project_table
 
 # Colab's builds of these fit its GPUs, its kernel and its widget front end, and each other.
 KEPT = ("tensorflow", "keras", "numpy", "protobuf", "ipywidgets")
+SHOWN_LINES = 15  # of what pip says last
 # Distributions that moved under a running kernel: {name: (old, new)}. A restart empties it.
 _moved = {}
 
@@ -92,7 +93,8 @@ def _list_versions():
     importlib.invalidate_caches()
     versions = {}
     for distribution in importlib.metadata.distributions():
-        versions.setdefault(canonicalize_name(distribution.name), distribution.version)
+        if distribution.name:  # None where an interrupted installation left an empty folder
+            versions.setdefault(canonicalize_name(distribution.name), distribution.version)
     return versions
 
 
@@ -114,7 +116,7 @@ def _install(requirements, kept):
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text("".join(f"{name}=={kept[name]}\n" for name in kept))
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
         done = subprocess.run(
             [*pip, "--constraint", str(constraints), *map(str, requirements)],
             stdout=subprocess.PIPE,
@@ -122,7 +124,9 @@ def _install(requirements, kept):
             text=True,
         )
     if done.returncode:
+        # Not --quiet: that would hold back which requirements are at odds with each other.
+        reason = "\n".join(done.stdout.strip().splitlines()[-SHOWN_LINES:])
         raise CifarError(
-            f"pip could not install {', '.join(map(str, requirements))}:\n{done.stdout.strip()}\n"
+            f"pip could not install {', '.join(map(str, requirements))}:\n{reason}\n"
             "Run this cell again; if it says the same, try Runtime > Disconnect and delete runtime."
         )
