@@ -28,6 +28,9 @@ ADDRESS = "https://github.com/ada/cifar-notebooks"
 WHEEL = "cifar_notebooks-0.1.0-py3-none-any.whl"
 VERSIONS = {"keras": "3.8.0", "numpy": "2.0.2", "protobuf": "5.29.0", "six": "1.16"}
 
+# IPython's advice beside each SystemExit.
+pytestmark = pytest.mark.filterwarnings("ignore:To exit:UserWarning")
+
 
 @pytest.fixture(autouse=True)
 def _no_restart_pending(monkeypatch):
