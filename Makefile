@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test lab notebooks data doctor clean
+.PHONY: help run test test-colab lab notebooks data doctor wheel links clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,6 +21,13 @@ TENSORFLOW = $(shell if [ "$$(uname -sm)" != "Linux x86_64" ]; then echo tensorf
 	elif nvidia-smi -L 2>/dev/null | grep -q GPU; then echo 'tensorflow[and-cuda]'; \
 	else echo tensorflow-cpu; fi)
 
+# A second environment, as old as pyproject.toml allows: Colab brings its own versions. The list
+# leaves out what needs JupyterLab, nbval or a shell, and what runs no library of another age.
+COLAB := .venv-colab
+COLAB_READY := $(COLAB)/.ready
+COLAB_TESTS := colab widget inference models pictures training batches checkpoints \
+	preprocessing evaluation plots files
+
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' $(MAKEFILE_LIST) | \
 		awk '{ printf "  %s %-10s", $$1, $$2; $$1 = $$2 = ""; print }'
@@ -30,6 +37,9 @@ run: $(READY)  ## run the five notebooks and write a report; ARGS="--recipe base
 
 test: $(READY)  ## run all tests: pytest, nbval, the pipeline with small parameters
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-colab: $(COLAB_READY)  ## run what matters in Colab with the oldest versions that are supported
+	@$(COLAB)/bin/python -m pytest -m "not slow" $(COLAB_TESTS:%=tests/test_%.py) $(ARGS)
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --notebook-dir=. notebooks/01_data_exploration.ipynb $(ARGS)
@@ -43,8 +53,17 @@ data: $(READY)  ## show what data was found, and where
 doctor: $(READY)  ## check this machine, and say how long each recipe takes on it
 	@$(BIN)/python -m cifar_utils doctor
 
-clean:  ## remove the environment; runs and data stay
-	rm -rf $(VENV)
+wheel: $(READY)  ## build dist/cifar_notebooks-*.whl, to upload to Colab
+	@rm -rf build dist/cifar_notebooks-*.whl  # setuptools would pack what an older build left there
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--wheel-dir dist .
+	@ls dist/cifar_notebooks-*.whl
+
+links: $(READY)  ## write the project's address from pyproject.toml into the notebooks
+	@$(BIN)/python -m cifar_utils links
+
+clean:  ## remove the environments; runs and data stay
+	rm -rf $(VENV) $(COLAB)
 
 # One stamp, touched at the very end: an installation that was cut off is done again.
 $(READY): pyproject.toml constraints.txt
@@ -58,3 +77,13 @@ $(READY): pyproject.toml constraints.txt
 		'$(TENSORFLOW)' --editable '.[lab,dev]'
 	@touch $@
 	@echo "Ready."
+
+# TensorFlow of that age has no wheels for Python 3.13; Colab has 3.11 or 3.12 as well.
+$(COLAB_READY): pyproject.toml constraints-colab.txt
+	@for p in '$(PYTHON)' python3.11 python3.12; do \
+		if "$$p" -c 'import sys; sys.exit(sys.version_info[:2] > (3, 12))' 2>/dev/null; then \
+			"$$p" -m venv --clear $(COLAB); exit; fi; \
+	done; echo "make test-colab needs Python 3.11 or 3.12, as Colab has."; exit 1
+	@$(COLAB)/bin/python -m pip install --disable-pip-version-check --constraint constraints-colab.txt \
+		$(subst [and-cuda],-cpu,$(TENSORFLOW)) --editable . pytest hypothesis setuptools
+	@touch $@

@@ -1,4 +1,4 @@
-"""The command line: `python -m cifar_utils run | data | doctor | notebooks`."""
+"""The command line: `python -m cifar_utils run | data | doctor | notebooks | links`."""
 
 import sys
 import time
@@ -110,6 +110,25 @@ def notebooks():
 
     for path in refresh_notebooks():
         click.echo(f"wrote {path.name}")
+
+
+@main.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if something would change.")
+def links(check):
+    """Write the project's address into every notebook (what `make links` calls).
+
+    It is read from [project.urls] in pyproject.toml, and goes into the "Open in Colab" badges and
+    the set-up cells. Without an address there are no badges.
+    """
+    from cifar_utils.links import write_links
+
+    changed = write_links(check)
+    for path in changed:
+        click.echo(f"{path.name} is not up to date" if check else f"wrote {path.name}")
+    if check and changed:
+        raise CifarError("Run `make links`, and commit what it writes.")
+    if not changed:
+        click.echo("Every notebook is up to date.")
 
 
 if __name__ == "__main__":

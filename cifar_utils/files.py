@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import tomllib
 from pathlib import Path
 
 from cifar_utils.errors import CifarError
@@ -29,6 +30,18 @@ def project_root():
 def notebooks_dir():
     """Return the folder of the numbered notebooks."""
     return project_root() / "notebooks"
+
+
+def read_project_table():
+    """Return the table `[project]` of the checkout's pyproject.toml.
+
+    Raises:
+        CifarError: If there is none here: the package was not imported from a checkout.
+    """
+    path = project_root() / "pyproject.toml"
+    if not path.is_file():
+        raise CifarError(f"There is no {path}. Run this in a checkout of the project.")
+    return tomllib.loads(path.read_text(encoding="utf-8"))["project"]
 
 
 def runs_dir():

@@ -1,6 +1,10 @@
 """Keeps every test away from the user's own cache and runs, and from CIFAR-10 unless marked."""
 
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +35,33 @@ def whole(tmp_path_factory):
     done = run_command("run", "--name", "whole", *SMALL, runs_folder=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return done, Run(folder / "whole")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The wheel that `make wheel` builds, in a copy of the checkout and without a network."""
+    from cifar_utils.files import project_root
+
+    root, copy = project_root(), tmp_path_factory.mktemp("wheel")
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
+        shutil.copy(root / name, copy)
+    shutil.copytree(
+        root / "cifar_utils", copy / "cifar_utils", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    stale = copy / "build" / "lib" / "cifar_utils"  # what a build of an older version leaves
+    stale.mkdir(parents=True)
+    (stale / "removed_long_ago.py").touch()
+    (copy / "ready").touch()
+    made = subprocess.run(
+        ["make", "wheel", f"BIN={Path(sys.executable).parent}", "READY=ready"],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PIP_NO_INDEX": "1"},
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    (path,) = (copy / "dist").glob("*.whl")
+    return path
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The three lists of dependencies agree: pyproject.toml, environment.yml, constraints.txt."""
+"""The lists of dependencies agree: pyproject.toml, environment.yml, both files of constraints."""
 
 import re
 import tomllib
@@ -20,9 +20,9 @@ def read_pyproject():
     return {Requirement(line).name: Requirement(line) for line in lines}
 
 
-def read_constraints():
+def read_constraints(name="constraints.txt"):
     """Return the pinned versions by name."""
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    lines = (ROOT / name).read_text().splitlines()
     return dict(line.split("==") for line in lines if not line.startswith("#"))
 
 
@@ -39,8 +39,20 @@ def test_every_requirement_is_pinned_to_a_version_it_accepts():
         assert requirement.specifier.contains(pins[name]), f"{name} {pins[name]}"
 
 
-def test_constraints_hold_names_and_versions_only():
-    for line in (ROOT / "constraints.txt").read_text().splitlines():
+def test_the_second_environment_has_the_oldest_versions_that_are_supported():
+    pins = read_constraints("constraints-colab.txt")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in map(Requirement, project["dependencies"]):
+        (bound,) = (part.version for part in requirement.specifier if part.operator == ">=")
+        oldest = pins[requirement.name]
+        assert requirement.specifier.contains(oldest), f"{requirement}, but {oldest} is tested"
+        assert f"{oldest}.".startswith(f"{bound}."), f"{requirement}, but {oldest} is tested"
+    assert pins["tensorflow"] == pins["tensorflow-cpu"]
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-colab.txt"])
+def test_constraints_hold_names_and_versions_only(name):
+    for line in (ROOT / name).read_text().splitlines():
         assert line.startswith("#") or re.fullmatch(r"[a-z0-9.-]+==[A-Za-z0-9.+]+", line), line
 
 
