@@ -1,12 +1,14 @@
 """Keep the small files of a finished run under outputs/reference, and list all such runs.
 
-    python benchmarks/keep_reference.py RUN [RUN …]
+    python benchmarks/keep_reference.py RUN [RUN …] [--shared]
 
 Copies `run.json`, `preprocessing.json`, `history.csv`, `metrics.json` and two figures to
 `outputs/reference/<recipe>/seed-<n>/` and writes `outputs/reference/summary.csv` anew from all of
 them. A run with other parameters than its recipe's gets them into its folder's name. Refuses runs
-on the synthetic set, and runs that are not finished. `documented_seconds`, the time that the
-documented script takes here, is added to `run.json` if it was measured on the same machine.
+on the synthetic set, and runs that are not finished. `documented_seconds`, 100 full epochs of the
+documented script with its validation pass (see `against_documented.py`), is added to `run.json` if
+it was measured on a processor of the same name and number of cores. `--shared` notes that the
+machine had other work as well: then the training time is told as that, and no ratio is made of it.
 """
 
 import csv
@@ -35,8 +37,8 @@ COLUMNS = (
 )
 
 
-def keep_run(run):
-    """Copy a run's small files; returns the folder."""
+def keep_run(run, shared=False):
+    """Copy a run's small files; returns the folder. `shared`: other work ran beside it."""
     info = run.info
     if info.get("status") != "done" or info["dataset"]["name"] != "cifar10":
         raise RunError(
@@ -47,7 +49,9 @@ def keep_run(run):
         info.pop(key, None)
     info["dataset"]["source"] = Path(info["dataset"]["source"]).name
     measured = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else {}
-    if measured.get("machine", "").startswith(f"{info['device']}, {info['threads']} cores"):
+    if shared:
+        info["shared_machine"] = True
+    elif measured.get("machine", "").startswith(f"{info['device']}, {info['threads']} cores"):
         info["documented_seconds"] = measured["documented_seconds"]
     name = "-".join([f"seed-{info['seed']}", *(f"{k}-{v}" for k, v in find_changes(info).items())])
     folder = reference_dir() / info["recipe"]["name"] / name
@@ -86,8 +90,9 @@ def summarise_references():
 
 if __name__ == "__main__":
     try:
-        for name in sys.argv[1:]:
-            print("kept", relative_to_project(keep_run(find_run(name))))
+        for name in (word for word in sys.argv[1:] if word != "--shared"):
+            kept = keep_run(find_run(name), shared="--shared" in sys.argv)
+            print("kept", relative_to_project(kept))
         print("wrote", relative_to_project(summarise_references()))
     except CifarError as error:
         sys.exit(f"Error: {error}")

@@ -34,7 +34,8 @@ def _interval(entry):
 def describe_processor(info):
     """Say on what a run trained: "2 cores of AMD EPYC"."""
     cores = info["threads"]
-    return f"{cores} {'core' if cores == 1 else 'cores'} of {info['device']}"
+    shared = ", with other work beside it" if info.get("shared_machine") else ""
+    return f"{cores} {'core' if cores == 1 else 'cores'} of {info['device']}{shared}"
 
 
 def make_results():
@@ -51,8 +52,8 @@ def make_results():
             [
                 f"[`{reference.recipe}`]({folder})",
                 what,
-                f"{_interval(metrics['accuracy'])}, n = {metrics['n']:,}, seed {reference.seed}",
-                f"{format_seconds(info['seconds']['training'])} on {describe_processor(info)}",
+                f"{_interval(metrics['accuracy'])}, n = {metrics['n']:,}, {reference.title}",
+                format_seconds(info["seconds"]["training"]) + " on " + describe_processor(info),
             ]
         )
     rows.sort(key=lambda row: "quick" not in row[0])
@@ -93,9 +94,11 @@ def make_ending():
     """Write how `make run` ends, with the numbers of the default recipe's reference run."""
     reference = load_references("quick")[0]
     info, accuracy = reference.info, reference.metrics["accuracy"]
+    official = info["dataset"]["official"]
+    kind = "the official archive" if official else "not the official archive"
     return (
         "```text\n"
-        f"Data set: CIFAR-10 from {info['dataset']['source']} (not the official archive)\n"
+        f"Data set: CIFAR-10 from {info['dataset']['source']} ({kind})\n"
         f"Test accuracy: {accuracy['value']:.2%} (95 % interval {accuracy['low']:.2%} to"
         f" {accuracy['high']:.2%}, n = {reference.metrics['n']:,})\n"
         f"Report: outputs/runs/{info['name']}/report.html\n"

@@ -19,11 +19,13 @@ from cifar_utils.checkpoints import read_history
 from cifar_utils.errors import CifarError
 from cifar_utils.files import atomic_path, relative_to_project, write_json
 from cifar_utils.models import build_model
-from cifar_utils.opening import open_run
+from cifar_utils.opening import open_run, refuse_conflicts
 from cifar_utils.references import LEAK_FILE, reference_dir
 from cifar_utils.runs import find_run, runs_dir
-from cifar_utils.training import predict_probs, train
+from cifar_utils.training import load_model, predict_probs, train
 from cifar_utils.uncertainty import add_interval, compute_wilson_interval
+
+WANTED = {"dataset": "cifar10", "recipe": "baseline", "seed": 0, "val_fraction": 0.1}
 
 
 class KeepEpochs(keras.callbacks.Callback):
@@ -32,6 +34,11 @@ class KeepEpochs(keras.callbacks.Callback):
     def __init__(self, folder):
         super().__init__()
         self.folder = folder
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Make up for a kill between the checkpoint of an epoch and its file here."""
+        if epoch and not (self.folder / f"{epoch:03d}.npz").exists():
+            self.on_epoch_end(epoch - 1)
 
     def on_epoch_end(self, epoch, logs=None):
         """Save what a network needs to predict; atomically, so that each file is whole."""
@@ -42,8 +49,10 @@ class KeepEpochs(keras.callbacks.Callback):
 def train_all_epochs(name):
     """Train the run, or what is left of it; returns it."""
     if (runs_dir() / name).exists() and find_run(name).is_done("03_training"):
-        return find_run(name)
-    run = open_run("03_training", name, recipe="baseline", seed=0, val_fraction=0.1)
+        run = find_run(name)
+        refuse_conflicts(run, WANTED)
+        return run
+    run = open_run("03_training", name, **WANTED)
     train(run, [KeepEpochs(run.path("epochs"))])
     print(run.finish_stage())
     return run
@@ -62,8 +71,12 @@ def measure_leak(run):
     model = build_model(run.recipe)
     hits = []
     for epoch in history["epoch"]:
-        with np.load(run.path(f"epochs/{epoch:03d}.npz")) as saved:
-            model.set_weights([saved[name] for name in saved.files])
+        kept = run.path(f"epochs/{epoch:03d}.npz")
+        if kept.exists():
+            with np.load(kept) as saved:
+                model.set_weights([saved[name] for name in saved.files])
+        else:  # the last one, after a kill between its checkpoint and its file
+            model = load_model(run)
         hits.append(int((predict_probs(model, images).argmax(1) == labels).sum()))
         print(f"epoch {epoch}: validation {history['val_accuracy'][epoch - 1]:.2%}", flush=True)
     choices = {
@@ -78,7 +91,7 @@ def measure_leak(run):
     }
     last, honest, leaked = (choice["value"] for choice in told.values())
     return {
-        "run": {"recipe": "baseline", "seed": run.parameters["seed"], "val_fraction": 0.1},
+        "run": {name: run.parameters[name] for name in WANTED},
         "dataset": run.dataset.fingerprint,
         "n": n,
         "choices": told,

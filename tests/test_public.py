@@ -32,7 +32,8 @@ def test_licence_is_mit_and_names_the_authors():
 def test_the_changelog_begins_with_this_version():
     versions = re.findall(r"^## (\S+) \(\d{4}-\d\d-\d\d\)$", read("CHANGELOG.md"), re.MULTILINE)
     assert versions[0] == cifar_utils.__version__
-    assert versions == sorted(versions, reverse=True)
+    numbers = [tuple(map(int, version.split("."))) for version in versions]
+    assert numbers == sorted(numbers, reverse=True)
 
 
 def test_the_workflow_runs_the_readmes_own_test_command():

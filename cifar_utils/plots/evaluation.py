@@ -164,7 +164,7 @@ def plot_mistakes(
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for place, image, label, row, flag in zip(axes, images, labels, probs, disputed, strict=False):
         predicted = int(row.argmax())
-        caption = f"{class_names[predicted]} {row[predicted]:.0%}".replace("%", " %")
+        caption = f"{class_names[predicted]} {row[predicted]:.1%}".replace("%", " %")
         show_picture(place, image, f"given: {class_names[label]}")
         place.set_xlabel(f"→ {caption}", fontsize=SMALL, fontweight="bold", labelpad=3)
         if flag:
