@@ -40,7 +40,7 @@ class Oracle:
         self.labels = dataset.test_labels
 
     def set_weights(self, weights):
-        self.right = int(weights[0])
+        self.right = weights[0].item()
 
     def predict(self, _model, images):
         guesses = np.where(np.arange(len(images)) < self.right, self.labels, (self.labels + 1) % 10)
