@@ -91,7 +91,12 @@ def measure_leak(run):
     }
     last, honest, leaked = (choice["value"] for choice in told.values())
     return {
-        "run": {name: run.parameters[name] for name in WANTED},
+        "run": {
+            "dataset": run.dataset_name,
+            "recipe": run.recipe.name,
+            "seed": run.parameters["seed"],
+            "val_fraction": run.recipe.val_fraction,
+        },
         "dataset": run.dataset.fingerprint,
         "n": n,
         "choices": told,
