@@ -258,7 +258,7 @@ def open_trained_run(stage, run_name="", dataset="auto"):
     check_injected_parameters()
     run = find_run(run_name) if run_name else latest_run_with_weights()
     if run is None:
-        print("No trained run yet: training a `quick` one first, three to four minutes on two cores.")
+        print("No trained run yet: training a `quick` one first, some four minutes on two cores.")
         run = open_run("03_training", "", dataset=dataset, recipe="quick", seed=0)
         train(run)
         run.finish_stage()
