@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,11 @@ def run_command(*arguments, runs_folder, timeout=600, **environment):
     )
 
 
+def accept_ctrl_c():
+    """Undo what a background job inherits: a shell lets its background jobs ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def start_command(*arguments, runs_folder):
     """Start a command in a session of its own; returns the `Popen`."""
     return subprocess.Popen(
@@ -38,6 +44,7 @@ def start_command(*arguments, runs_folder):
         cwd=project_root(),
         env={**os.environ, "CIFAR_RUNS_DIR": str(runs_folder)},
         start_new_session=True,
+        preexec_fn=accept_ctrl_c,
     )
 
 

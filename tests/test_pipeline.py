@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from pipeline_process import (
     COMMAND,
     SMALL,
+    accept_ctrl_c,
     count_epochs,
     is_gone,
     read_outputs,
@@ -174,6 +175,7 @@ def test_a_terminal_sees_stage_epoch_and_time_left(whole, folder):
         stderr=follower,
         cwd=project_root(),
         env={**os.environ, "CIFAR_RUNS_DIR": str(folder)},
+        preexec_fn=accept_ctrl_c,
     )
     os.close(follower)
     seen, deadline = "", time.monotonic() + 120

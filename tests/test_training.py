@@ -204,4 +204,4 @@ def test_evaluation_without_any_run_trains_a_quick_one_and_says_so(
     run = open_trained_run("04_evaluation")
     assert run.is_done("03_training")
     assert run.info["stages"]["04_evaluation"]["status"] == "running"
-    assert "three minutes" in capsys.readouterr().out
+    assert "four minutes" in capsys.readouterr().out
