@@ -1,5 +1,6 @@
 """What this machine has, what it lacks, and how long each recipe would take on it."""
 
+import collections
 import importlib.util
 import math
 import os
@@ -68,27 +69,38 @@ def estimate_seconds(recipe, budget=3.0) -> float:
         Seconds for all epochs on CIFAR-10 with validation. The input path is taken for free, and
         loaded machines give long answers: a guide, not a promise.
     """
+    from cifar_utils.precision import choose_precision, use_precision
+    from cifar_utils.preprocessing import spread_sizes
+    from cifar_utils.training import compile_model
+
+    n_val = round(TRAIN_IMAGES * recipe.val_fraction)
+    steps = math.ceil((TRAIN_IMAGES - n_val) / recipe.batch_size)
+    with use_precision(choose_precision(recipe.precision)):
+        model = compile_model(recipe, steps)
+    epochs = collections.Counter(spread_sizes(recipe.sizes, recipe.epochs))
+    step = {
+        size: _time_step(model, recipe.batch_size, size, budget / len(epochs)) for size in epochs
+    }
+    training = sum(count * steps * step[size] for size, count in epochs.items())
+    validation = FORWARD_SHARE * n_val / recipe.batch_size * step[max(step)]
+    return training + validation * recipe.epochs
+
+
+def _time_step(model, batch_size, size, budget):
+    """Return the median seconds of a training step on random images of one size."""
     import numpy as np
 
-    from cifar_utils.backend import keras
-    from cifar_utils.models import build_model
-
     rng = np.random.default_rng(0)
-    images = rng.random((recipe.batch_size, 32, 32, 3), dtype=np.float32)
-    targets = np.eye(10, dtype=np.float32)[rng.integers(0, 10, recipe.batch_size)]
-    model = build_model(recipe, fused=keras.backend.backend() == "tensorflow")
-    model.compile(keras.optimizers.Adam(), "categorical_crossentropy", jit_compile=False)
+    images = rng.random((batch_size, size, size, 3), dtype=np.float32)
+    targets = np.eye(10, dtype=np.float32)[rng.integers(0, 10, batch_size)]
     for _ in range(3):  # the first step builds the graph
         model.train_on_batch(images, targets)
     times, end = [], time.perf_counter() + budget
-    while len(times) < 5 or (time.perf_counter() < end and len(times) < 100):
+    while len(times) < 3 or (time.perf_counter() < end and len(times) < 100):
         start = time.perf_counter()
         model.train_on_batch(images, targets)
         times.append(time.perf_counter() - start)
-    n_val = round(TRAIN_IMAGES * recipe.val_fraction)
-    steps = math.ceil((TRAIN_IMAGES - n_val) / recipe.batch_size)
-    validation = FORWARD_SHARE * n_val / recipe.batch_size
-    return statistics.median(times) * (steps + validation) * recipe.epochs
+    return statistics.median(times)
 
 
 def _check_python():

@@ -1,61 +1,48 @@
-"""The documented convolutional network, and how its learning rate falls."""
+"""The networks by name, the documented one, and how the learning rate falls."""
 
 import numpy as np
 
 from cifar_utils.backend import keras
+from cifar_utils.fast_network import build_fast_network
+from cifar_utils.layers import FusedBatchNormalization
 
 # The documented code: `if epoch > 30`, `> 60`, `> 90`, epochs counted from 0. So the first rate
 # holds for 31 epochs, and there is a fourth. The documented prose: 1-30, 31-60, 61-100.
 DOCUMENTED_DROPS = {"code": (31, 61, 91), "prose": (30, 60)}
 
 
-class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation of feature maps with TensorFlow's fused kernel, for training only.
-
-    Keras 3 computes mean, variance and result in separate passes over memory; on a CPU they take a
-    third of the documented network's training time. The fused kernel computes the same in one.
-    Weights are those of `BatchNormalization`, under whose name a trained network is saved.
-    """
-
-    def call(self, inputs, training=None, mask=None):
-        """Normalise; outside of training, and for anything but float32 maps, as Keras does."""
-        fits = len(inputs.shape) == 4 and keras.backend.standardize_dtype(inputs.dtype) == "float32"
-        if not (training and self.trainable and fits):
-            return super().call(inputs, training=training, mask=mask)
-        import tensorflow as tf
-
-        normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=tf.convert_to_tensor(self.gamma),
-            offset=tf.convert_to_tensor(self.beta),
-            mean=tf.zeros([0]),
-            variance=tf.zeros([0]),
-            epsilon=self.epsilon,
-            is_training=True,
-        )
-        # The kernel gives the unbiased variance, and Keras keeps the biased one.
-        n = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
-        variance = variance * ((n - 1) / n)
-        for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + new * (1 - self.momentum))
-        return normalised
-
-
-def build_model(recipe, num_classes=10, fused=False):
-    """Build the documented network: three convolutions, two dense layers, 261,194 parameters.
+def build_model(recipe, num_classes=10, training=False):
+    """Build the network of a recipe.
 
     Args:
-        recipe: A `recipes.Recipe`; its `dropout` and `bn_momentum` are used.
+        recipe: A `recipes.Recipe`.
         num_classes: Number of outputs.
-        fused: Whether to use `FusedBatchNormalization` (TensorFlow only): the same function and
-            the same weights, faster to train.
+        training: Whether to build it as it is trained: fused batch normalisation, and for the fast
+            network its initial weights and images of any size. The same function and the same
+            weights in the same order; without it, all layers are Keras's own, so that what is
+            saved loads wherever Keras does.
 
     Returns:
         An uncompiled `keras.Model` from float32 images (n, 32, 32, 3) in [0, 1] to class
         probabilities (n, num_classes).
     """
+    build = build_fast_network if recipe.network == "fast" else build_documented_network
+    return build(recipe, num_classes, training)
+
+
+def build_documented_network(recipe, num_classes=10, training=False):
+    """Build the documented network: three convolutions, two dense layers, 261,194 parameters.
+
+    Args:
+        recipe: A `recipes.Recipe`; its `dropout` and `bn_momentum` are used.
+        num_classes: Number of outputs.
+        training: See `build_model`.
+
+    Returns:
+        An uncompiled `keras.Model`; see `build_model`.
+    """
     layers = keras.layers
-    map_norm = FusedBatchNormalization if fused else layers.BatchNormalization
+    map_norm = FusedBatchNormalization if training else layers.BatchNormalization
     stack = [keras.Input((32, 32, 3), name="images")]
     for i, filters in enumerate((32, 64, 128), start=1):
         stack += [
@@ -82,7 +69,8 @@ def build_schedule(recipe, steps_per_epoch):
         recipe: A `recipes.Recipe`; `schedule`, `learning_rate` and `epochs` are used. "code" and
             "prose" are the two readings of the documented one, x 0.1 at fixed epochs whatever
             `epochs` is; "cosine" warms up linearly over the first fifth, then falls to zero along
-            a cosine (Loshchilov and Hutter, arXiv:1608.03983).
+            a cosine (Loshchilov and Hutter, arXiv:1608.03983); "linear" falls from the first step to
+            zero along a straight line.
         steps_per_epoch: Steps in one epoch.
 
     Returns:
@@ -96,6 +84,8 @@ def build_schedule(recipe, steps_per_epoch):
         return schedules.CosineDecay(
             rate / 20, max(1, total - warmup), warmup_target=rate, warmup_steps=warmup
         )
+    if recipe.schedule == "linear":
+        return schedules.PolynomialDecay(rate, recipe.epochs * steps_per_epoch, 0.0)
     drops = DOCUMENTED_DROPS[recipe.schedule]
     # Keras holds a value up to and including its boundary; steps are counted from 0.
     boundaries = [epoch * steps_per_epoch - 1 for epoch in drops]

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from cifar_utils.errors import ParameterError, suggest
 
 DATASET_NAMES = ("auto", "cifar10", "synthetic")
-RECIPE_NAMES = ("quick", "baseline")
-SCHEDULE_NAMES = ("code", "prose", "cosine")
+RECIPE_NAMES = ("quick", "fast", "baseline")
+SCHEDULE_NAMES = ("code", "prose", "cosine", "linear")
+PRECISION_NAMES = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Parameter:
 PARAMETERS = {
     "run_name": Parameter(str, "folder under outputs/runs; empty continues or opens one by itself"),
     "dataset": Parameter(str, "auto, cifar10 or synthetic", choices=DATASET_NAMES),
-    "recipe": Parameter(str, "quick or baseline (the documented one)", choices=RECIPE_NAMES),
+    "recipe": Parameter(str, "quick, fast or baseline (the documented one)", choices=RECIPE_NAMES),
     "seed": Parameter(int, "split, first weights, order and augmentation", 0, 2**31 - 1),
     "val_fraction": Parameter(float, "share of the training images held out", 0, 0.5),
     "rotation": Parameter(float, "largest random rotation in degrees", 0, 180),
@@ -51,8 +52,13 @@ PARAMETERS = {
     "flip": Parameter(bool, "mirror half of the images left to right"),
     "epochs": Parameter(int, "passes over the training images", 1, 10_000),
     "batch_size": Parameter(int, "images per step", 1, 10_000),
-    "learning_rate": Parameter(float, "largest step size of Adam", 1e-7, 10),
-    "schedule": Parameter(str, "code or prose (documented), or cosine", choices=SCHEDULE_NAMES),
+    "learning_rate": Parameter(float, "largest step size", 1e-7, 10),
+    "schedule": Parameter(
+        str, "code or prose (documented), cosine or linear", choices=SCHEDULE_NAMES
+    ),
+    "precision": Parameter(
+        str, "auto, float32 or bfloat16; auto takes what is fast here", choices=PRECISION_NAMES
+    ),
     "deterministic": Parameter(bool, "same seed and machine give the same history, byte for byte"),
     "model_path": Parameter(
         str, "a .keras or .h5 file or a run folder; empty takes the newest run"

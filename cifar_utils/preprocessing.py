@@ -14,7 +14,7 @@ from cifar_utils.errors import ParameterError
 
 IMAGE_SIZE = 32
 # One stream of random numbers per purpose, so that none depends on how much another has drawn.
-SPLIT_STREAM, ORDER_STREAM, AUGMENTATION_STREAM = 1, 2, 3
+SPLIT_STREAM, ORDER_STREAM, AUGMENTATION_STREAM, MIRROR_STREAM = 1, 2, 3, 4
 
 
 def scale_images(images):
@@ -116,18 +116,30 @@ class Augmentation:
         rotation: Largest angle in degrees, either way.
         shift: Largest shift in each direction, as a share of the side.
         flip: Whether half of the images are mirrored left to right.
+        alternating: Whether an image that is mirrored in one epoch is not in the next, so that two
+            epochs show both of its sides (Jordan, arXiv:2404.00498, section 3.6).
+        whole_pixels: Whether shifts are rounded to whole pixels, which blurs nothing, and what
+            comes in from outside mirrors the image instead of repeating its edge.
     """
 
     rotation: float = 15.0
     shift: float = 0.1
     flip: bool = True
+    alternating: bool = False
+    whole_pixels: bool = False
 
-    def draw(self, n, rng):
+    @property
+    def only_moves_pixels(self):
+        """Whether every pixel of a transformed image is one of the original's, unmixed."""
+        return self.whole_pixels and not self.rotation
+
+    def draw(self, n, rng, mirrored=None):
         """Draw `n` random transforms.
 
         Args:
             n: How many.
             rng: A `numpy.random.Generator`.
+            mirrored: bool (n,), which images to mirror, if that is decided already.
 
         Returns:
             float32 (n, 8): rows (a0, a1, a2, b0, b1, b2, 0, 0) which take an output pixel (x, y) to
@@ -135,8 +147,14 @@ class Augmentation:
             `keras.ops.image.affine_transform` and TensorFlow's ImageProjectiveTransformV3.
         """
         angle = np.deg2rad(rng.uniform(-self.rotation, self.rotation, n))
-        shift_x, shift_y = rng.uniform(-self.shift, self.shift, (2, n)) * IMAGE_SIZE
-        mirror = np.where(rng.random(n) < 0.5, -1.0, 1.0) if self.flip else np.ones(n)
+        if self.whole_pixels:
+            pixels = round(self.shift * IMAGE_SIZE)
+            shift_x, shift_y = rng.integers(-pixels, pixels, (2, n), endpoint=True)
+        else:
+            shift_x, shift_y = rng.uniform(-self.shift, self.shift, (2, n)) * IMAGE_SIZE
+        if mirrored is None:
+            mirrored = rng.random(n) < 0.5
+        mirror = np.where(mirrored, -1.0, 1.0) if self.flip else np.ones(n)
         # Output to input about the centre: undo the shift, then the rotation, then the mirror.
         centre = (IMAGE_SIZE - 1) / 2
         a0, a1 = mirror * np.cos(angle), mirror * np.sin(angle)
@@ -155,23 +173,28 @@ class Preprocessing:
         seed: Seed of the split, the order and the augmentation.
         val_fraction: Share held out for validation.
         augmentation: An `Augmentation`.
+        sizes: Side of the training images in each epoch; the last entry holds for all later ones.
     """
 
     seed: int
     val_fraction: float
     augmentation: Augmentation
+    sizes: tuple[int, ...] = (IMAGE_SIZE,)
 
     @classmethod
     def from_recipe(cls, recipe, seed):
         """Take the choices from a `recipes.Recipe`."""
-        return cls(
-            seed, recipe.val_fraction, Augmentation(recipe.rotation, recipe.shift, recipe.flip)
-        )
+        names = [field.name for field in dataclasses.fields(Augmentation)]
+        augmentation = Augmentation(**{name: getattr(recipe, name) for name in names})
+        sizes = spread_sizes(recipe.sizes, recipe.epochs)
+        return cls(seed, recipe.val_fraction, augmentation, sizes)
 
     @classmethod
     def from_json(cls, saved):
         """Read what `to_json` wrote."""
-        return cls(saved["seed"], saved["val_fraction"], Augmentation(**saved["augmentation"]))
+        augmentation = Augmentation(**saved["augmentation"])
+        sizes = tuple(saved.get("sizes", (IMAGE_SIZE,)))
+        return cls(saved["seed"], saved["val_fraction"], augmentation, sizes)
 
     def to_json(self):
         """Return a JSON-ready dict."""
@@ -180,6 +203,29 @@ class Preprocessing:
     def split(self, labels):
         """Return sorted index arrays `(train, val)`; see `split_train_val`."""
         return split_train_val(labels, self.val_fraction, self.seed)
+
+    def size_in(self, epoch):
+        """Return the side of the training images in an epoch, counted from 0."""
+        return self.sizes[min(epoch, len(self.sizes) - 1)]
+
+
+def spread_sizes(shares, epochs):
+    """Turn shares of a training into one image size per epoch.
+
+    Small images cost less, and teach the coarse things that come first as well as large ones do
+    (progressive resizing: Howard, fast.ai's DAWNBench entry, 2018).
+
+    Args:
+        shares: Pairs `(side, share)` in order; the shares sum to one.
+        epochs: Passes over the training images.
+
+    Returns:
+        A tuple of `epochs` sides. An epoch has the size that its middle falls into.
+    """
+    ends = np.cumsum([share for _, share in shares])
+    middles = (np.arange(epochs) + 0.5) / epochs
+    places = np.minimum(np.searchsorted(ends, middles), len(shares) - 1)
+    return tuple(shares[place][0] for place in places)
 
 
 class EpochPlan:
@@ -194,14 +240,20 @@ class EpochPlan:
     Attributes:
         order: int64 (n,), a permutation.
         transforms: float32 (n, 8); see `Augmentation.draw`.
+        size: Side that the images are scaled to.
     """
 
     def __init__(self, n, batch_size, preprocessing, epoch):
-        seed = preprocessing.seed
+        seed, augmentation = preprocessing.seed, preprocessing.augmentation
         self.batch_size = batch_size
+        self.size = preprocessing.size_in(epoch)
         self.order = _rng(seed, ORDER_STREAM, epoch).permutation(n)
+        mirrored = None
+        if augmentation.alternating:
+            mirrored_first = _rng(seed, MIRROR_STREAM).random(n) < 0.5
+            mirrored = (mirrored_first ^ bool(epoch % 2))[self.order]
         rng = _rng(seed, AUGMENTATION_STREAM, epoch)
-        self.transforms = preprocessing.augmentation.draw(n, rng)
+        self.transforms = augmentation.draw(n, rng, mirrored)
 
     def __len__(self):
         """Return the number of steps."""

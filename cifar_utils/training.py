@@ -12,11 +12,15 @@ from cifar_utils.errors import RunError
 from cifar_utils.files import atomic_path
 from cifar_utils.machine import detect_processor
 from cifar_utils.models import build_model, build_schedule
+from cifar_utils.muon import Muon
 from cifar_utils.opening import check_injected_parameters, open_run
 from cifar_utils.parameters import PARAMETERS
+from cifar_utils.precision import choose_precision, use_precision
 from cifar_utils.preprocessing import Preprocessing, one_hot, scale_images
 from cifar_utils.progress import LogEvents
 from cifar_utils.runs import find_run, latest_run_with_weights
+
+WHITENING_IMAGES = 5_000  # airbench's number: 4.8 million patches for twelve directions
 
 
 def get_preprocessing(run):
@@ -44,18 +48,31 @@ def compile_model(recipe, steps_per_epoch):
         steps_per_epoch: Steps in an epoch; the learning rate depends on it.
 
     Returns:
-        A compiled `keras.Model`: Adam, categorical cross-entropy, accuracy.
+        A compiled `keras.Model`: the recipe's optimizer, categorical cross-entropy, accuracy.
     """
-    model = build_model(recipe, fused=keras.backend.backend() == "tensorflow")
+    model = build_model(recipe, training=True)
     model.compile(
-        optimizer=keras.optimizers.Adam(build_schedule(recipe, steps_per_epoch)),
-        loss="categorical_crossentropy",
+        optimizer=make_optimizer(recipe, steps_per_epoch),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
         steps_per_execution=recipe.steps_per_execution,
         # XLA is slower on a CPU, and "auto" means something else in each version. JAX needs it.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     return model
+
+
+def make_optimizer(recipe, steps_per_epoch):
+    """Return the optimizer of a recipe, with its schedule."""
+    schedule = build_schedule(recipe, steps_per_epoch)
+    if recipe.optimizer == "adam":
+        return keras.optimizers.Adam(schedule)
+    return Muon(
+        schedule,
+        dense_ratio=recipe.dense_ratio,
+        bias_ratio=recipe.bias_ratio,
+        sgd_decay=recipe.weight_decay,
+    )
 
 
 def seed_everything(seed, deterministic):
@@ -87,15 +104,18 @@ def train(run, callbacks=()):
         validation included, over all the sessions that it took.
     """
     dataset, recipe, preprocessing = run.dataset, run.recipe, get_preprocessing(run)
-    describe_training(run, recipe)
+    precision = choose_precision(recipe.precision)
+    describe_training(run, recipe, precision)
     train_part, val_part = preprocessing.split(dataset.train_labels)
     images, labels = dataset.train_images[train_part], dataset.train_labels[train_part]
     start = time.perf_counter()
     seed_everything(preprocessing.seed, recipe.deterministic)
     source, batches = make_source(images, labels, recipe.batch_size, preprocessing)
-    model = compile_model(recipe, len(source))
+    with use_precision(precision):
+        model = compile_model(recipe, len(source))
+    adapt_whitening(model, images)
     identity = {"recipe": dataclasses.asdict(recipe), "data": dataset.fingerprint}
-    identity["preprocessing"] = preprocessing.to_json()
+    identity |= {"preprocessing": preprocessing.to_json(), "precision": precision}
     state = restore_checkpoint(model, run.path("checkpoint.npz"), identity)
     if state.epoch:
         write_history(run, state.history)  # a kill may have come between the two files
@@ -125,6 +145,18 @@ def train(run, callbacks=()):
     return plain, state.history
 
 
+def adapt_whitening(model, images):
+    """Compute the whitening filters of a freshly built fast network; does nothing to others.
+
+    Args:
+        model: From `build_model(…, training=True)`.
+        images: uint8 training images; the first `WHITENING_IMAGES` of them are used.
+    """
+    for layer in model.layers:
+        if hasattr(layer, "adapt"):
+            layer.adapt(scale_images(images[:WHITENING_IMAGES]))
+
+
 def _make_val_data(dataset, val_part, batch_size=500):
     """Return the validation images as batches for `fit`, or None if none are held out."""
     if not len(val_part):
@@ -139,7 +171,7 @@ def _make_val_data(dataset, val_part, batch_size=500):
     return without_autotune(batches)
 
 
-def describe_training(run, recipe):
+def describe_training(run, recipe, precision):
     """Write into `run.json` what is trained, on what, with what."""
     fixed = dataclasses.asdict(recipe)
     run.update(
@@ -149,7 +181,7 @@ def describe_training(run, recipe):
         seed=run.parameters["seed"],
         device=describe_device(),
         threads=detect_processor().cores,
-        precision=keras.config.dtype_policy().name,
+        precision=precision,
         versions={
             "keras": keras.__version__,
             keras.backend.backend(): _backend_version(),

@@ -1,0 +1,74 @@
+"""The fast network: frozen patch whitening, identity initialisation, three convolution blocks.
+
+After airbench (Jordan, "94 % on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498).
+"""
+
+from cifar_utils.backend import keras
+from cifar_utils.layers import FusedBatchNormalization, PartialIdentity, PatchWhitening
+
+PATCH_SIZE = 2
+# Batch normalisation of the trained maps; airbench's 1e-12 is no number in half precision.
+BN_EPSILON = 1e-6
+
+
+def build_fast_network(recipe, num_classes=10, training=False):
+    """Build the fast network.
+
+    A 2x2 whitening convolution; three blocks of two 3x3 convolutions, the first of them pooled,
+    each batch-normalised (without a scale, which the next layer would undo) and passed through a
+    GELU; the maximum of each map; one dense layer, its outputs scaled down.
+
+    Args:
+        recipe: A `recipes.Recipe`; its `widths`, `bn_momentum` and `logit_scale` are used.
+        num_classes: Number of outputs.
+        training: Whether to build it for training: with its initial weights (all but those of
+            `whitening`, which needs `adapt`), fused batch normalisation, and for images of any
+            size. Else of Keras's own layers, for 32x32; `set_weights` takes the other's.
+
+    Returns:
+        An uncompiled `keras.Model` from float32 images (n, 32, 32, 3) in [0, 1] to class
+        probabilities (n, num_classes).
+    """
+    layers = keras.layers
+    norm = FusedBatchNormalization if training else layers.BatchNormalization
+    size = None if training else 32
+    stack = [keras.Input((size, size, 3), name="images")]
+    if training:
+        stack.append(PatchWhitening(PATCH_SIZE, name="whitening"))
+    else:
+        filters = 2 * PATCH_SIZE**2 * 3
+        stack.append(layers.Conv2D(filters, PATCH_SIZE, trainable=False, name="whitening"))
+    stack.append(layers.Activation("gelu", name="whitening_gelu"))
+    for block, filters in enumerate(recipe.widths, start=1):
+        for place in (1, 2):
+            name = f"conv{block}_{place}"
+            initial = {"kernel_initializer": PartialIdentity()} if training else {}
+            stack.append(
+                layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name, **initial)
+            )
+            if place == 1:
+                stack.append(layers.MaxPooling2D(2, name=f"pool{block}"))
+            stack += [
+                norm(
+                    momentum=recipe.bn_momentum,
+                    epsilon=BN_EPSILON,
+                    scale=False,
+                    name=f"{name}_bn",
+                ),
+                layers.Activation("gelu", name=f"{name}_gelu"),
+            ]
+    spread = keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
+    stack += [
+        layers.GlobalMaxPooling2D(name="pool"),
+        layers.Dense(
+            num_classes,
+            use_bias=False,
+            dtype="float32",
+            name="logits",
+            kernel_initializer=spread,
+        ),
+        layers.Rescaling(recipe.logit_scale, dtype="float32", name="scaled_logits"),
+        # float32 whatever the precision of the rest: half precision loses small classes.
+        layers.Activation("softmax", dtype="float32", name="probs"),
+    ]
+    return keras.Sequential(stack, name="fast_cnn")
