@@ -103,12 +103,27 @@ def train_baseline(without):
 def measure(name):
     """Run one contender in a process of its own; returns one dict per epoch."""
     without, changes = CONTENDERS[name]
-    script = "documented_script.py" if name.startswith(DOCUMENTED) else Path(__file__).name
-    words = [] if name.startswith(DOCUMENTED) else ["train", without]
+    if name.startswith(DOCUMENTED):
+        return run_script(name, "documented_script.py", changes=changes)
+    return run_script(name, Path(__file__).name, ["train", without], changes)
+
+
+def run_script(name, script, words=(), changes=None):
+    """Run a script of this folder in a process of its own, or exit with what it said.
+
+    Args:
+        name: What is measured, for the message.
+        script: The file's name.
+        words: Its arguments.
+        changes: Environment variables that the process gets, by name.
+
+    Returns:
+        One dict per line of JSON that it printed.
+    """
     environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
     done = subprocess.run(
         [sys.executable, str(FOLDER / script), *words],
-        env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3", **changes},
+        env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3", **(changes or {})},
         capture_output=True,
         text=True,
         check=False,
@@ -116,6 +131,14 @@ def measure(name):
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def describe_machine():
+    """Return the processor's name, its cores and its features, as text."""
+    from cifar_utils.machine import detect_processor
+
+    processor = detect_processor()
+    return f"{processor.name}, {processor.cores} cores, {', '.join(processor.features)}"
 
 
 def summarise(rounds):
@@ -154,12 +177,10 @@ def main():
             f"{name:52} {row['images_per_second']:6,} images/s  {row['ratio_to_documented']:.2f} x"
         )
     from cifar_utils.files import write_json
-    from cifar_utils.machine import detect_processor
 
-    processor = detect_processor()
     result = {
         "date": datetime.date.today().isoformat(),
-        "machine": f"{processor.name}, {processor.cores} cores, {', '.join(processor.features)}",
+        "machine": describe_machine(),
         "versions": {name: metadata.version(name) for name in ("tensorflow-cpu", "keras")},
         "documented_seconds": round(100 * summary[DOCUMENTED]["epoch_seconds"]),
         "summary": summary,

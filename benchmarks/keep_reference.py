@@ -6,14 +6,16 @@ Copies `run.json`, `preprocessing.json`, `history.csv`, `metrics.json` and two f
 `outputs/reference/<recipe>/seed-<n>/` and writes `outputs/reference/summary.csv` anew from all of
 them. A run with other parameters than its recipe's gets them into its folder's name. Refuses runs
 on the synthetic set, and runs that are not finished. `documented_seconds`, 100 full epochs of the
-documented script with its validation pass (see `against_documented.py`), is added to `run.json` if
-it was measured on a processor of the same name and number of cores. `--shared` notes that the
-machine had other work as well: then the training time is told as that, and no ratio is made of it.
+documented script with its validation pass, is added to `run.json` if `documented_seconds.py`
+measured it within the hour on a processor of the same name and number of cores. `--shared` notes
+that the machine had other work as well: then the training time is told as that, and no ratio is
+made of it.
 """
 
 import csv
+import datetime
 import io
-import json
+import runpy
 import sys
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from cifar_utils.runs import find_run
 
 KEPT = ("preprocessing.json", "history.csv", "metrics.json")
 FIGURES = ("confusion_matrix", "training_curves")
-MEASURED = Path(__file__).with_name("against_documented.json")
+DOCUMENTED = runpy.run_path(str(Path(__file__).with_name("documented_seconds.py")))
 COLUMNS = (
     "recipe",
     "seed",
@@ -48,11 +50,10 @@ def keep_run(run, shared=False):
     for key in ("owner", "holder", "error"):
         info.pop(key, None)
     info["dataset"]["source"] = Path(info["dataset"]["source"]).name
-    measured = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else {}
     if shared:
         info["shared_machine"] = True
-    elif measured.get("machine", "").startswith(f"{info['device']}, {info['threads']} cores"):
-        info["documented_seconds"] = measured["documented_seconds"]
+    else:
+        info |= find_documented_seconds(info, DOCUMENTED["read_measurements"]())
     name = "-".join([f"seed-{info['seed']}", *(f"{k}-{v}" for k, v in find_changes(info).items())])
     folder = reference_dir() / info["recipe"]["name"] / name
     for name in KEPT:
@@ -62,6 +63,19 @@ def keep_run(run, shared=False):
             temporary.write_bytes(run.path(f"figures/{name}.png").read_bytes())
     write_json(folder / "run.json", info)
     return folder
+
+
+def find_documented_seconds(info, measurements):
+    """Return `{"documented_seconds": …}` from the measurement that fits a run, or {}.
+
+    Args:
+        info: The contents of a run's `run.json`.
+        measurements: Those of `documented_seconds.json`.
+    """
+    end = datetime.datetime.fromisoformat(info["end"]).timestamp()
+    machine = f"{info['device']}, {info['threads']} cores"
+    found = DOCUMENTED["find_nearest"](measurements, machine, info["created_at"], end)
+    return {"documented_seconds": found["documented_seconds"]} if found else {}
 
 
 def summarise_references():

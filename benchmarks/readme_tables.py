@@ -8,16 +8,24 @@ compares the README with what this would write.
 
 import json
 import re
+import runpy
+import statistics
 from pathlib import Path
 
 from cifar_utils.evaluation import DOCUMENTED
 from cifar_utils.files import project_root, write_text
+from cifar_utils.pretrained import read_card
+from cifar_utils.recipes import RECIPES
 from cifar_utils.references import load_leak, load_references
 from cifar_utils.report_rows import format_seconds
 from cifar_utils.uncertainty import METRIC_NAMES
 
 README = project_root() / "README.md"
-WHAT = {"quick": "the documented network, {epochs} epochs", "baseline": "the documented system"}
+WHAT = {
+    "quick": "a small fast network, {epochs} epochs",
+    "fast": "the fast network, {epochs} epochs",
+    "baseline": "the documented system, {epochs} epochs",
+}
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -38,26 +46,68 @@ def describe_processor(info):
     return f"{cores} {'core' if cores == 1 else 'cores'} of {info['device']}{shared}"
 
 
+def describe_spread(values):
+    """Write the mean of some shares and, of two or more, their standard deviation."""
+    if not values:
+        return "–"
+    mean = statistics.mean(values)
+    spread = f" ± {statistics.stdev(values) * 100:.2f}" if len(values) > 1 else ""
+    return f"{mean:.2%}{spread}"
+
+
+def compute_ratio(reference):
+    """Return how many times longer the documented script takes, or None if it was not measured."""
+    documented = reference.info.get("documented_seconds")
+    return documented / reference.info["seconds"]["training"] if documented else None
+
+
+def make_recipes():
+    """One row per recipe: its command, the mean over its seeds, its time and the ratio."""
+    rows = []
+    for name in RECIPES:
+        kept = [reference for reference in load_references(name) if not reference.changes]
+        if not kept:
+            continue
+        info = kept[0].info
+        seconds = [reference.info["seconds"]["training"] for reference in kept]
+        ratios = [ratio for ratio in map(compute_ratio, kept) if ratio]
+        six = [reference.metrics["tta"] for reference in kept if "tta" in reference.metrics]
+        rows.append(
+            [
+                f"`python -m cifar_utils run --recipe {name}`",
+                WHAT[name].format(epochs=info["recipe"]["epochs"]),
+                len(kept),
+                describe_spread([reference.metrics["accuracy"]["value"] for reference in kept]),
+                describe_spread([metrics["accuracy"]["value"] for metrics in six]),
+                format_seconds(statistics.median(seconds)),
+                f"1/{statistics.median(ratios):.0f}" if ratios else "–",
+                f"{describe_processor(info)}, {info['precision']}",
+            ]
+        )
+    header = ["command", "what", "seeds", "test accuracy", "six views", "training time"]
+    return make_table([*header, "of the documented script's", "machine"], rows)
+
+
 def make_results():
-    """One row per reference run: what it is, how good it is, how long it took."""
+    """One row per reference run: how good it is, how long it took."""
     rows = []
     for reference in load_references():
         info, metrics = reference.info, reference.metrics
         folder = reference.folder.relative_to(project_root()).as_posix()
-        what = WHAT[reference.recipe].format(epochs=info["recipe"]["epochs"])
-        if reference.recipe == "baseline":
-            held_out = info["recipe"]["val_fraction"]
-            what += f", {held_out:.0%} held out" if held_out else ", all training images"
+        ratio = compute_ratio(reference)
         rows.append(
             [
-                f"[`{reference.recipe}`]({folder})",
-                what,
-                f"{_interval(metrics['accuracy'])}, n = {metrics['n']:,}, {reference.title}",
-                format_seconds(info["seconds"]["training"]) + " on " + describe_processor(info),
+                f"[`{reference.recipe}`, {reference.title}]({folder})",
+                _interval(metrics["accuracy"]),
+                _interval(metrics["tta"]["accuracy"]) if "tta" in metrics else "–",
+                format_seconds(info["seconds"]["training"]),
+                f"1/{ratio:.1f}" if ratio else "–",
+                describe_processor(info),
             ]
         )
-    rows.sort(key=lambda row: "quick" not in row[0])
-    return make_table(["recipe", "what", "test accuracy (95 % interval)", "training time"], rows)
+    rows.sort(key=lambda row: [*RECIPES].index(row[0].split("`")[1]))
+    header = ["run", "test accuracy (95 % interval)", "six views", "training time"]
+    return make_table([*header, "of the documented script's", "machine"], rows)
 
 
 def make_reproduction():
@@ -114,8 +164,44 @@ def make_ending():
     )
 
 
+def make_shipped():
+    """Write how good the shipped weights are."""
+    card = read_card("fast")
+    rows = []
+    for key, title in (("plain", "one view"), ("tta", "six views")):
+        part = card[key]
+        calibration = part["calibration"]
+        rows.append(
+            [
+                title,
+                f"{part['validation_accuracy']:.2%}",
+                _interval(part["test"]["accuracy"]),
+                f"{calibration['ece_uncalibrated']:.2%}, {calibration['ece']:.2%}",
+            ]
+        )
+    return make_table(
+        [
+            f"seed {card['seed']}, float16",
+            "validation accuracy",
+            "test accuracy (95 % interval)",
+            "calibration error, before and after one temperature",
+        ],
+        rows,
+    )
+
+
+def make_steps():
+    """Images per second of the steps of every recipe, and of PyTorch's."""
+    path = Path(__file__).with_name("time_to_accuracy.json")
+    module = runpy.run_path(str(path.with_suffix(".py")))
+    return make_table(*module["make_rows"](json.loads(path.read_text(encoding="utf-8"))))
+
+
 TABLES = {
+    "shipped": make_shipped,
+    "steps": make_steps,
     "ending": make_ending,
+    "recipes": make_recipes,
     "results": make_results,
     "reproduction": make_reproduction,
     "leak": make_leak,

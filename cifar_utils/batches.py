@@ -58,7 +58,7 @@ class ArraySource(keras.utils.PyDataset):
         """Return `(images, targets)`: float32 (b, size, size, 3) in [0, 1], one-hot (b, 10)."""
         indices, transforms = self._plan.step(step)
         moves = self.preprocessing.augmentation.only_moves_pixels
-        images = (move_pixels if moves else augment_images)(self.images[indices], transforms)
+        images = augment_images(self.images[indices], transforms, moves)
         return resize_images(images, self.size), self.targets[indices]
 
     def steps(self):
@@ -76,17 +76,21 @@ class ArraySource(keras.utils.PyDataset):
             yield images, self.targets[indices], transforms, self.size
 
 
-def augment_images(images, transforms):
-    """Scale images to [0, 1] and apply one projective transform to each.
+def augment_images(images, transforms, only_moves_pixels=False):
+    """Scale images to [0, 1] and apply one transform to each.
 
     Args:
         images: uint8 (n, 32, 32, 3).
         transforms: float32 (n, 8); see `preprocessing.Augmentation.draw`.
+        only_moves_pixels: The property of the `preprocessing.Augmentation` that drew them.
 
     Returns:
-        float32 NumPy array (n, 32, 32, 3). Pixels from outside repeat the edge, as the documented
-        generator's default does; interpolation is bilinear.
+        float32 NumPy array (n, 32, 32, 3). Where only whole pixels move, what comes in from
+        outside mirrors the image. Otherwise interpolation is bilinear, and pixels from outside
+        repeat the edge, as the documented generator's default does.
     """
+    if only_moves_pixels:
+        return scale_images(gather_pixels(images, transforms))
     scaled = keras.ops.cast(images, "float32") / 255.0
     moved = keras.ops.image.affine_transform(
         scaled, transforms, fill_mode="nearest", data_format="channels_last"
@@ -94,23 +98,18 @@ def augment_images(images, transforms):
     return keras.ops.convert_to_numpy(moved)
 
 
-def move_pixels(images, transforms):
-    """Scale images to [0, 1] and shift and mirror each by whole pixels.
+def gather_pixels(images, transforms):
+    """Shift and mirror each image by whole pixels.
 
     Args:
-        images: uint8 (n, 32, 32, 3).
+        images: (n, height, width, c), any type, square.
         transforms: float32 (n, 8) without rotation and with whole-pixel shifts, as
             `preprocessing.Augmentation.draw` makes them with `whole_pixels`.
 
     Returns:
-        float32 NumPy array (n, 32, 32, 3). What comes in from outside mirrors the image about its
-        edge pixel, which is not repeated (as "reflect" means in NumPy and PyTorch).
+        Array like `images`. What comes in from outside mirrors the image about its edge pixel,
+        which is not repeated ("reflect" in NumPy and PyTorch).
     """
-    return scale_images(gather_pixels(images, transforms))
-
-
-def gather_pixels(images, transforms):
-    """Do what `move_pixels` does, without the scaling: uint8 in, uint8 out."""
     side = images.shape[1]
     places = np.arange(side)
     # Column x of the result is column a0 x + a2 of the image, row y is row y + b2.

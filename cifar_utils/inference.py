@@ -82,18 +82,23 @@ class Classifier:
         """Load a model.
 
         Args:
-            source: None for the newest run with weights; a run folder; or a `.keras` or `.h5` file.
-                A file without a `run.json` beside it is taken for the documented model.
+            source: None for the newest run with weights, or, where there is none, the weights that
+                ship with the package; a run folder; or a `.keras` or `.h5` file. A file without a
+                `run.json` beside it is taken for the documented model.
 
         Returns:
             A `Classifier`, warmed up.
 
         Raises:
-            RunError: If there is no run, or the run has no weights yet.
+            RunError: If the run has no weights yet.
             ModelError: If the file is missing, is no model, or does not fit (32×32×3 in, ten
                 probabilities out).
         """
         found = find_model(source)
+        if found.shipped:
+            from cifar_utils.pretrained import load_pretrained
+
+            return cls(load_pretrained(found.recipe), found)
         return cls(load_keras_model(found.path), found)
 
     def predict(self, image) -> Prediction:
@@ -156,13 +161,14 @@ def open_classifier(run_name="", model_path="", image_path=""):
 
     Args:
         run_name: A run's name; empty takes the newest run with weights, and where there is none
-            trains a `quick` one first.
+            the weights that ship with the package.
         model_path: A model file or run folder to use instead of the run's own model.
         image_path: The picture that will be asked about, or empty; checked before anything is
             trained or loaded.
 
     Returns:
-        `(run, classifier)`. The run's stage 05 is started; it is None if only a model was named.
+        `(run, classifier)`. The run's stage 05 is started; it is None if only a model was named
+        or there is no run.
 
     Raises:
         ParameterError: If there is no such file.
@@ -170,9 +176,10 @@ def open_classifier(run_name="", model_path="", image_path=""):
     for name, path in (("model_path", model_path), ("image_path", image_path)):
         if path and not Path(path).expanduser().exists():
             raise ParameterError(f"There is no file {path} ({name}), seen from {Path.cwd()}.")
+    from cifar_utils.runs import latest_run_with_weights
     from cifar_utils.training import open_trained_run
 
-    if model_path and not run_name:
-        return None, Classifier.load(model_path)
+    if not run_name and (model_path or latest_run_with_weights() is None):
+        return None, Classifier.load(model_path or None)
     run = open_trained_run("05_inference_widget", run_name)
     return run, Classifier.load(model_path or run.dir)

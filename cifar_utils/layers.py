@@ -85,7 +85,7 @@ def compute_whitening(images, patch_size):
     patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, patch_size**2 * images.shape[-1])
     patches = patches.astype(np.float64)
     mean = patches.mean(axis=0)
-    covariance = np.cov(patches, rowvar=False)
+    covariance = np.atleast_2d(np.cov(patches, rowvar=False))
     # Relative to a standardised image, so that the epsilon means the same in any scale.
     variance = np.trace(covariance) / len(covariance)
     eigenvalues, eigenvectors = np.linalg.eigh(covariance)
@@ -139,7 +139,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     Keras 3 computes mean, variance and result in separate passes over memory; on a CPU they take a
     third of the documented network's training time. The fused kernel computes the same in one.
-    With TensorFlow only; elsewhere it is Keras's own. Weights are those of `BatchNormalization`, under whose name a trained network is saved.
+    With TensorFlow only; elsewhere it is Keras's own. The weights are those of
+    `BatchNormalization`, and a trained network is saved with that layer instead.
     """
 
     def call(self, inputs, training=None, mask=None):

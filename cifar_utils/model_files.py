@@ -28,12 +28,14 @@ class ModelSource:
     Attributes:
         path: The file that was loaded.
         run_name, recipe, dataset: Names from the run's `run.json`; None for a file without one.
+        shipped: Whether these are the weights that ship with the package.
     """
 
     path: Path
     run_name: str | None = None
     recipe: str | None = None
     dataset: str | None = None
+    shipped: bool = False
 
     @property
     def synthetic(self) -> bool:
@@ -42,6 +44,11 @@ class ModelSource:
 
     def __str__(self):
         where = relative_to_project(self.path)
+        if self.shipped:
+            return (
+                f"Model {self.recipe}, whose weights ship with the package (trained on CIFAR-10;"
+                " cifar_utils.pretrained.read_card tells the rest)."
+            )
         if self.run_name is None:
             return (
                 f"Model {where}, which has no run.json: taken for the documented model (RGB / 255 "
@@ -60,13 +67,14 @@ def find_model(source=None) -> ModelSource:
     """Find a model file and check that it is one, without loading it.
 
     Args:
-        source: None for the newest run with weights; a run folder; or a `.keras` or `.h5` file.
+        source: None for the newest run with weights, or, where there is none, the weights that
+            ship with the package; a run folder; or a `.keras` or `.h5` file.
 
     Returns:
         A `ModelSource`, with what the `run.json` beside the file tells.
 
     Raises:
-        RunError: If there is no run, or the run has no weights yet.
+        RunError: If the run has no weights yet.
         ModelError: If the file is missing or is no Keras model.
     """
     if source is None:
@@ -74,12 +82,20 @@ def find_model(source=None) -> ModelSource:
 
         run = latest_run_with_weights()
         if run is None:
-            raise RunError(f"There is no run with weights yet. {HOW_TO_GET_A_RUN}")
+            return _find_shipped()
         source = run.dir
     path = Path(source).expanduser()
     path = _weights_of_run(path) if path.is_dir() else path
     _check_file(path)
     return _describe_source(path)
+
+
+def _find_shipped():
+    """Return where the weights that ship with the package lie."""
+    from cifar_utils.pretrained import WEIGHTS_DIR, read_card
+
+    name = read_card()["name"]
+    return ModelSource(WEIGHTS_DIR / f"{name}.npz", recipe=name, dataset="cifar10", shipped=True)
 
 
 def _weights_of_run(folder):

@@ -69,8 +69,8 @@ def build_schedule(recipe, steps_per_epoch):
         recipe: A `recipes.Recipe`; `schedule`, `learning_rate` and `epochs` are used. "code" and
             "prose" are the two readings of the documented one, x 0.1 at fixed epochs whatever
             `epochs` is; "cosine" warms up linearly over the first fifth, then falls to zero along
-            a cosine (Loshchilov and Hutter, arXiv:1608.03983); "linear" falls from the first step to
-            zero along a straight line.
+            a cosine (Loshchilov and Hutter, arXiv:1608.03983); "linear" falls
+            from the first step to zero along a straight line.
         steps_per_epoch: Steps in one epoch.
 
     Returns:

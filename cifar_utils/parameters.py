@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from cifar_utils.errors import ParameterError, suggest
+from cifar_utils.precision import check_precision
 
 DATASET_NAMES = ("auto", "cifar10", "synthetic")
 RECIPE_NAMES = ("quick", "fast", "baseline")
@@ -104,6 +105,8 @@ def check_parameter(name, value):
     # Written so that NaN, which compares false with everything, is refused too.
     if parameter.low is not None and not parameter.low <= value <= parameter.high:
         raise ParameterError(f"{name} must be {parameter.describe()}, not {value!r}.")
+    if name == "precision":
+        check_precision(value)
     if name == "run_name" and value and not RUN_NAME.fullmatch(value):
         raise ParameterError(
             f"run_name names a folder: letters, digits, '.', '_' and '-', not {value!r}."

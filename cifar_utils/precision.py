@@ -22,16 +22,16 @@ def check_precision(name):
     processor = detect_processor()
     if name == "bfloat16" and not processor.bf16 and not find_nvidia_gpus():
         raise ParameterError(
-            f"precision bfloat16 needs a processor with AVX512-BF16 or AMX, or a GPU; {processor.name}"
-            " would emulate it, many times slower. Take precision float32, or auto."
+            "precision bfloat16 needs a processor with AVX512-BF16 or AMX, or a GPU;"
+            f" {processor.name} would emulate it, many times slower. Take float32, or auto."
         )
 
 
 def choose_precision(name):
     """Decide what "auto" means on this machine.
 
-    An x86 processor with AVX512-BF16 or AMX gets bfloat16. Any other hardware that says it has it (a
-    GPU, an ARM processor) is measured for a moment, and gets it if it is faster.
+    An x86 processor with AVX512-BF16 or AMX gets bfloat16. Any other hardware that says it has it
+    (a GPU, an ARM processor) is measured for a moment, and gets it if it is faster.
 
     Args:
         name: "auto", "float32" or "bfloat16".
@@ -73,7 +73,8 @@ def measure_bf16_speedup(repeats=5):
         for _ in range(repeats + 1):  # the first one sets things up
             start = time.perf_counter()
             maps = ops.conv(images, kernel, padding="same", data_format="channels_last")
-            ops.convert_to_numpy(ops.max(maps))  # waits for the result
+            # Waits for the result; TensorFlow cannot turn a bfloat16 scalar into a NumPy one.
+            ops.convert_to_numpy(ops.cast(ops.max(maps), "float32"))
             times.append(time.perf_counter() - start)
         fastest[dtype] = min(times[1:])
     return fastest["float32"] / fastest["bfloat16"]

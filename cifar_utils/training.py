@@ -278,7 +278,7 @@ def open_trained_run(stage, run_name="", dataset="auto"):
     Args:
         stage: A name from `runs.STAGES`.
         run_name: A run's name; empty takes the newest run with weights. Where there is none, a
-            `quick` run is trained first, which takes some minutes, and says so.
+            `quick` run is trained first, which takes a minute or two, and says so.
         dataset: What to train that run on.
 
     Returns:
@@ -290,7 +290,7 @@ def open_trained_run(stage, run_name="", dataset="auto"):
     check_injected_parameters()
     run = find_run(run_name) if run_name else latest_run_with_weights()
     if run is None:
-        print("No trained run yet: training a `quick` one first, some four minutes on two cores.")
+        print("No trained run yet: training a `quick` one first, a minute or two on two cores.")
         run = open_run("03_training", "", dataset=dataset, recipe="quick", seed=0)
         train(run)
         run.finish_stage()

@@ -9,17 +9,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from cifar_utils.backend import keras
 from cifar_utils.batches import (
     ArraySource,
     FollowEpoch,
     augment_images,
+    gather_pixels,
     make_source,
     make_tf_source,
     measure_throughput,
+    resize_images,
 )
-from cifar_utils.preprocessing import Augmentation, Preprocessing, scale_images
+from cifar_utils.preprocessing import Augmentation, EpochPlan, Preprocessing, scale_images
+from cifar_utils.recipes import get_recipe
 
 OFF = Augmentation(0.0, 0.0, False)
 N = 50
@@ -50,9 +54,9 @@ def augment_in_pipeline(images, augmentation, seed=0):
     """Return what tf.data gives for the images, in their own order, and the plan's transforms."""
     source = make_array_source(images, np.zeros(len(images), int), augmentation, seed)
     shown = np.concatenate([batch for batch, _ in make_tf_source(source)])
-    order, rows = map(np.concatenate, zip(*source.steps(), strict=True))
-    back = np.argsort(order)
-    return shown[back], rows[back]
+    plan = EpochPlan(len(images), source.batch_size, source.preprocessing, 0)
+    back = np.argsort(plan.order)
+    return shown[back], plan.transforms[back]
 
 
 def test_identity_leaves_every_pixel(images):
@@ -135,6 +139,62 @@ def test_both_sources_give_the_same_batches(images, labels, seed, batch_size, ep
         assert own_images.max() <= 1
 
 
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31 - 1), st.floats(0, 0.5), st.booleans())
+def test_whole_pixels_are_numpys_mirror_pad_and_crop(seed, shift, flip):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (6, 32, 32, 3), np.uint8)
+    augmentation = Augmentation(0.0, shift, flip, whole_pixels=True)
+    rows = augmentation.draw(6, rng)
+    moved = gather_pixels(images, rows)
+    assert moved.dtype == np.uint8
+    for image, row, own in zip(images, rows, moved, strict=True):
+        mirrored, down = row[0] < 0, -round(float(row[5]))
+        # A row takes output to input: x comes from x - right, or, mirrored, from 31 - (x - right).
+        right = round(float(row[2])) - 31 if mirrored else -round(float(row[2]))
+        padded = np.pad(image[:, ::-1] if mirrored else image, ((16,), (16,), (0,)), "reflect")
+        expected = padded[16 - down : 48 - down, 16 - right : 48 - right]
+        np.testing.assert_array_equal(own, expected)
+    scaled = augment_images(images, rows, augmentation.only_moves_pixels)
+    np.testing.assert_array_equal(scaled, scale_images(moved))
+
+
+def test_where_nothing_comes_in_whole_pixels_are_the_projective_transforms(images):
+    rows = Augmentation(0.0, 0.0625, True, whole_pixels=True).draw(N, np.random.default_rng(0))
+    moved, transformed = augment_images(images, rows, True), augment_images(images, rows)
+    np.testing.assert_allclose(moved[:, 2:-2, 2:-2], transformed[:, 2:-2, 2:-2], atol=1e-5)
+    assert np.abs(moved - transformed).max() > 0.01  # at the border: mirrored, not repeated
+
+
+def test_both_sources_give_the_same_batches_for_quick_at_both_sizes(images, labels):
+    preprocessing = Preprocessing.from_recipe(get_recipe("quick"), seed=4)
+    source, batches = make_source(images, labels, 16, preprocessing)
+    for epoch, size in ((0, 24), (2, 32), (1, 24), (7, 32)):
+        source.epoch = epoch
+        assert source.size == size
+        steps = 0
+        for step, (tf_images, tf_targets) in enumerate(batches):
+            own_images, own_targets = source[step]
+            assert tf_images.shape == own_images.shape == (len(own_targets), size, size, 3)
+            assert own_images.dtype == np.float32
+            np.testing.assert_allclose(tf_images, own_images, atol=1e-5)
+            np.testing.assert_array_equal(tf_targets, own_targets)
+            steps += 1
+        assert steps == len(source) == 4
+
+
+def test_small_images_are_pillows():
+    images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    small = resize_images(images, 24)
+    assert small.dtype == np.float32
+    for own, image in zip(small, images, strict=True):
+        for channel in range(3):
+            whole = Image.fromarray(image[..., channel])
+            theirs = np.asarray(whole.resize((24, 24), Image.Resampling.BILINEAR))
+            np.testing.assert_allclose(own[..., channel], theirs, atol=1e-4)
+    assert resize_images(images, 32) is images
+
+
 def identify(batches, images):
     """Return which images a pass shows, in order, given that nothing moves them."""
     table = {image.tobytes(): i for i, image in enumerate(images)}
@@ -197,10 +257,9 @@ def test_fit_sees_the_plan_of_each_epoch_also_after_a_resume(images, labels, mak
     steps = len(source)
     assert len(model.seen) == 3 * steps
     for i, epoch in enumerate((2, 3, 4)):
-        expected = make_array_source(images, labels)
-        expected.epoch = epoch
+        expected = EpochPlan(N, source.batch_size, source.preprocessing, epoch)
         seen = identify(model.seen[i * steps : (i + 1) * steps], images)
-        assert seen == np.concatenate([indices for indices, _ in expected.steps()]).tolist()
+        assert seen == expected.order.tolist()
 
 
 def test_make_source_offers_tensorflow_its_own_pipeline(images, labels):

@@ -16,7 +16,7 @@ from cifar_utils.backend import keras
 from cifar_utils.checkpoints import TrainingState, read_history, restore_checkpoint, write_history
 from cifar_utils.errors import RunError
 from cifar_utils.runs import Run
-from cifar_utils.training import train
+from cifar_utils.training import get_preprocessing, train
 
 
 class StopAt(keras.callbacks.Callback):
@@ -68,6 +68,32 @@ def test_a_training_resumed_twice_ends_as_one_never_stopped(never_stopped):
     model, history = train(open_again(run.dir))
     assert history["epoch"] == [1, 2, 3]
     assert_same_training(run, model, never_stopped)
+
+
+def test_what_is_resumed_here_has_all_that_makes_resuming_hard(never_stopped):
+    """Muon's momentum, sides that alternate and sizes that change: else nothing was tested."""
+    run = never_stopped[0]
+    preprocessing = get_preprocessing(run)
+    assert run.recipe.optimizer == "muon"
+    assert preprocessing.augmentation.alternating
+    assert [preprocessing.size_in(epoch) for epoch in range(EPOCHS)] == [24, 24, 32]
+
+
+@pytest.mark.parametrize("last", [0, 1])
+def test_a_training_killed_after_any_epoch_ends_as_one_never_stopped(never_stopped, last):
+    run = interrupt(f"killed-after-{last + 1}", last)
+    assert read_history(run)["epoch"] == list(range(1, last + 2))
+    model, _ = train(open_again(run.dir))
+    assert_same_training(run, model, never_stopped)
+
+
+def test_a_documented_training_goes_on_too():
+    """Adam, and the seeds of dropout."""
+    changes = {"recipe": "baseline", "epochs": 2, "val_fraction": 0.1}
+    run = make_run("documented-whole", **changes)
+    model, history = train(run)
+    stopped = interrupt("documented-stopped", 0, **changes)
+    assert_same_training(stopped, train(open_again(stopped.dir))[0], (run, model, history))
 
 
 @pytest.fixture

@@ -139,6 +139,15 @@ def test_a_command_that_is_missing_or_fails_says_nothing():
     assert machine.run_quietly("false") == ""
 
 
+def test_the_estimate_counts_each_image_size_for_its_epochs(monkeypatch):
+    monkeypatch.setattr("cifar_utils.training.compile_model", lambda recipe, steps: None)
+    monkeypatch.setattr(doctor, "_time_step", lambda model, n, size, budget: {24: 1, 32: 2}[size])
+    recipe = dataclasses.replace(RECIPES["quick"], precision="float32")
+    steps, validation = 45_000 / 250, 5_000 / 250 * 2 / 3
+    expected = (1 + 1 + 2) * steps + 3 * validation
+    assert doctor.estimate_seconds(recipe) == pytest.approx(expected)
+
+
 def test_the_estimate_grows_with_the_epochs():
     recipe = dataclasses.replace(RECIPES["quick"], epochs=1, batch_size=8)
     one = doctor.estimate_seconds(recipe, budget=0.3)

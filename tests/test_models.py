@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from cifar_utils.backend import keras
+from cifar_utils.layers import FusedBatchNormalization
 from cifar_utils.models import (
-    FusedBatchNormalization,
     build_model,
     build_schedule,
     compute_learning_rates,
     describe_layers,
 )
+from cifar_utils.muon import Muon
 from cifar_utils.recipes import RECIPES, get_recipe
 from cifar_utils.training import compile_model
 
@@ -62,7 +63,7 @@ def test_output_is_a_probability_for_each_class(model):
 
 
 def test_another_number_of_classes_changes_the_last_layer_alone():
-    assert build_model(get_recipe("quick"), num_classes=3).output_shape == (None, 3)
+    assert build_model(get_recipe("baseline"), num_classes=3).output_shape == (None, 3)
 
 
 def train_on_nothing(recipe):
@@ -107,7 +108,7 @@ def test_a_short_documented_training_keeps_the_first_rate():
 
 
 def test_cosine_rises_for_a_fifth_and_falls_to_almost_nothing():
-    recipe = get_recipe("quick", epochs=10, learning_rate=0.01)
+    recipe = get_recipe("baseline", schedule="cosine", epochs=10, learning_rate=0.01)
     rates = train_on_nothing(recipe).ravel()
     top = rates.argmax()
     assert top == 2 * STEPS
@@ -116,6 +117,13 @@ def test_cosine_rises_for_a_fifth_and_falls_to_almost_nothing():
     assert (np.diff(rates[top:]) < 0).all()
     assert 0 < rates[0] < 0.001
     assert rates[-1] < 0.0001
+
+
+def test_linear_falls_from_the_first_step_by_equal_parts_to_almost_nothing():
+    recipe = get_recipe("baseline", schedule="linear", epochs=10, learning_rate=0.01)
+    rates = train_on_nothing(recipe).ravel()
+    expected = 0.01 * (1 - np.arange(10 * STEPS) / (10 * STEPS))
+    np.testing.assert_allclose(rates, expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -127,7 +135,7 @@ def test_every_schedule_works_for_the_shortest_training(name, epochs):
         assert all(0 < rate <= RECIPES[name].learning_rate * 1.000001 for rate in rates)
 
 
-@pytest.mark.parametrize("schedule", ["code", "prose", "cosine"])
+@pytest.mark.parametrize("schedule", ["code", "prose", "cosine", "linear"])
 @pytest.mark.parametrize("points", [1, 5])
 def test_the_plotted_schedule_is_the_one_that_trains(schedule, points):
     recipe = get_recipe("baseline", schedule=schedule)
@@ -142,17 +150,32 @@ def test_the_plotted_schedule_is_the_one_that_trains(schedule, points):
 
 def test_the_plotted_schedule_of_a_short_training_is_the_one_that_trains():
     recipe = get_recipe("quick")
-    real = build_schedule(recipe, 352)
+    real = build_schedule(recipe, 180)
     epochs, rates = compute_learning_rates(recipe)
-    expected = [float(real(int(epoch * 352))) for epoch in epochs]
+    expected = [float(real(int(epoch * 180))) for epoch in epochs]
     np.testing.assert_allclose(rates, expected, rtol=0.02)
 
 
 def test_compiled_as_documented():
     model = compile_model(get_recipe("baseline"), 10)
     assert isinstance(model.optimizer, keras.optimizers.Adam)
-    assert model.loss == "categorical_crossentropy"
+    assert isinstance(model.loss, keras.losses.CategoricalCrossentropy)
+    assert model.loss.get_config()["label_smoothing"] == 0
     assert model.jit_compile is False
+
+
+def test_the_fast_network_is_compiled_with_the_numbers_of_its_recipe():
+    recipe = get_recipe("quick")
+    model = compile_model(recipe, 10)
+    assert isinstance(model.optimizer, Muon)
+    config = model.optimizer.get_config()
+    assert (config["dense_ratio"], config["bias_ratio"], config["sgd_decay"]) == (
+        recipe.dense_ratio,
+        recipe.bias_ratio,
+        recipe.weight_decay,
+    )
+    assert float(model.optimizer.learning_rate) == pytest.approx(recipe.learning_rate)
+    assert model.loss.get_config()["label_smoothing"] == recipe.label_smoothing == 0.2
 
 
 def test_fused_batch_normalisation_computes_what_keras_computes():
@@ -181,8 +204,10 @@ def test_fused_batch_normalisation_computes_what_keras_computes():
 
 
 def test_the_fused_network_has_the_same_weights_and_the_same_function():
-    recipe = get_recipe("quick")
-    plain, fused = build_model(recipe), build_model(recipe, fused=True)
+    recipe = get_recipe("baseline")
+    plain, fused = build_model(recipe), build_model(recipe, training=True)
+    assert FusedBatchNormalization in {type(layer) for layer in fused.layers}
+    assert FusedBatchNormalization not in {type(layer) for layer in plain.layers}
     fused.set_weights(plain.get_weights())
     assert [w.path for w in fused.weights] == [w.path for w in plain.weights]
     images = np.random.default_rng(1).random((4, 32, 32, 3), np.float32)

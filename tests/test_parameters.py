@@ -39,6 +39,9 @@ def test_a_name_near_to_none_lists_all():
         ("recipe", "base-line", "baseline"),
         ("dataset", "cifar", "cifar10"),
         ("schedule", "cosin", "cosine"),
+        ("schedule", "liner", "linear"),
+        ("precision", "bfloat", "bfloat16"),
+        ("precision", "float64", "float32"),
     ],
 )
 def test_an_unknown_choice_is_told_with_the_nearest(name, wrong, nearest):
@@ -46,7 +49,7 @@ def test_an_unknown_choice_is_told_with_the_nearest(name, wrong, nearest):
         check_parameter(name, wrong)
 
 
-@pytest.mark.parametrize("name", ["recipe", "dataset", "schedule"])
+@pytest.mark.parametrize("name", ["recipe", "dataset", "schedule", "precision"])
 def test_an_empty_choice_says_what_is_valid(name):
     with pytest.raises(ParameterError, match=rf"{name} is empty\. Valid: "):
         check_parameter(name, "")

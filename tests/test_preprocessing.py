@@ -17,6 +17,7 @@ from cifar_utils.preprocessing import (
     one_hot,
     scale_images,
     split_train_val,
+    spread_sizes,
     standardise_images,
 )
 from cifar_utils.recipes import get_recipe
@@ -208,5 +209,106 @@ def test_an_epoch_is_a_function_of_seed_and_epoch():
 def test_preprocessing_survives_its_json_file():
     recipe = get_recipe("quick", rotation=7, flip=False)
     chosen = Preprocessing.from_recipe(recipe, 5)
-    assert chosen == Preprocessing(5, 0.1, Augmentation(7.0, recipe.shift, False))
+    moves = Augmentation(7.0, recipe.shift, False, alternating=True, whole_pixels=True)
+    assert chosen == Preprocessing(5, 0.1, moves, (24, 24, 32))
     assert Preprocessing.from_json(json.loads(json.dumps(chosen.to_json()))) == chosen
+
+
+def test_a_file_from_before_the_fast_network_means_what_it_meant():
+    old = {"rotation": 15.0, "shift": 0.1, "flip": True}
+    saved = {"seed": 3, "val_fraction": 0.1, "augmentation": old}
+    loaded = Preprocessing.from_json(saved)
+    assert loaded == Preprocessing(3, 0.1, Augmentation(15.0, 0.1, True, False, False), (32,))
+    assert [loaded.size_in(epoch) for epoch in (0, 50)] == [32, 32]
+
+
+# Sizes of the training images
+
+
+@pytest.mark.parametrize(
+    ("shares", "epochs", "sizes"),
+    [
+        (((32, 1.0),), 2, (32, 32)),
+        (((24, 0.7), (32, 0.3)), 1, (24,)),
+        (((24, 0.7), (32, 0.3)), 3, (24, 24, 32)),
+        (((24, 0.7), (32, 0.3)), 9, (24,) * 6 + (32,) * 3),
+        (((24, 0.7), (32, 0.3)), 10, (24,) * 7 + (32,) * 3),
+        (((16, 0.25), (24, 0.25), (32, 0.5)), 4, (16, 24, 32, 32)),
+    ],
+)
+def test_sizes_are_spread_over_the_epochs(shares, epochs, sizes):
+    assert spread_sizes(shares, epochs) == sizes
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(0.01, 1), min_size=1, max_size=5),
+    st.lists(st.integers(8, 64), min_size=5, max_size=5, unique=True),
+    st.integers(1, 200),
+)
+def test_sizes_come_in_their_order_for_about_their_shares(weights, sides, epochs):
+    shares = [weight / sum(weights) for weight in weights]
+    sizes = spread_sizes(tuple(zip(sides, shares)), epochs)
+    assert len(sizes) == epochs
+    places = [sides.index(size) for size in sizes]
+    assert places == sorted(places)
+    assert max(places) < len(shares)
+    for place, share in enumerate(shares):
+        assert abs(places.count(place) - share * epochs) <= 1 + 1e-6
+
+
+def test_the_last_size_holds_for_all_later_epochs():
+    preprocessing = Preprocessing(0, 0.1, Augmentation(), (24, 24, 32))
+    sizes = [EpochPlan(5, 2, preprocessing, epoch).size for epoch in (0, 1, 2, 3, 99)]
+    assert sizes == [24, 24, 32, 32, 32]
+
+
+# The fast network's moves
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 200), st.integers(0, 50), SEEDS)
+def test_over_two_epochs_every_image_is_mirrored_exactly_once(n, epoch, seed):
+    moves = Augmentation(0.0, 0.0625, True, alternating=True, whole_pixels=True)
+    mirrored = []
+    for offset in range(3):
+        plan = EpochPlan(n, 16, Preprocessing(seed, 0.1, moves), epoch + offset)
+        by_image = np.empty(n, bool)
+        by_image[plan.order] = plan.transforms[:, 0] < 0
+        mirrored.append(by_image)
+    np.testing.assert_array_equal(mirrored[0], ~mirrored[1])
+    np.testing.assert_array_equal(mirrored[0], mirrored[2])
+
+
+def test_alternating_mirrors_half_of_the_images_and_never_where_mirroring_is_off():
+    plan = EpochPlan(2000, 100, Preprocessing(0, 0.1, Augmentation(alternating=True)), 0)
+    mirrored = decompose(plan.transforms)[0] < 0
+    assert 0.45 < mirrored.mean() < 0.55
+    off = Preprocessing(0, 0.1, Augmentation(flip=False, alternating=True))
+    for epoch in (0, 1):
+        assert (decompose(EpochPlan(50, 100, off, epoch).transforms)[0] > 0).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(0, 0.5), st.booleans(), SEEDS)
+def test_whole_pixels_shift_by_integers_in_range(shift, flip, seed):
+    moves = Augmentation(0.0, shift, flip, whole_pixels=True)
+    rows = moves.draw(60, np.random.default_rng(seed))
+    moved = decompose(rows)[2]
+    np.testing.assert_allclose(moved, np.rint(moved), atol=1e-4)
+    assert np.abs(moved).max() <= round(shift * 32) + 1e-4
+    assert moves.only_moves_pixels
+
+
+def test_whole_pixels_take_every_value_of_their_range():
+    moves = Augmentation(0.0, 0.0625, True, whole_pixels=True)
+    moved = np.rint(decompose(moves.draw(2000, np.random.default_rng(0)))[2])
+    for axis in (0, 1):
+        values, counts = np.unique(moved[:, axis], return_counts=True)
+        assert values.tolist() == [-2, -1, 0, 1, 2]
+        assert counts.min() > 300
+
+
+def test_turned_or_finely_shifted_images_mix_pixels():
+    assert not Augmentation(1.0, 0.0625, whole_pixels=True).only_moves_pixels
+    assert not Augmentation(0.0, 0.0625).only_moves_pixels

@@ -6,6 +6,7 @@ import pytest
 
 from cifar_utils.errors import ParameterError
 from cifar_utils.parameters import PARAMETERS, check_parameters
+from cifar_utils.preprocessing import Preprocessing
 from cifar_utils.recipes import RECIPE_FIELDS, RECIPES, get_recipe
 
 
@@ -24,6 +25,31 @@ def test_baseline_is_the_documented_system():
         "bn_momentum": 0.99,
     }
     assert {name: getattr(baseline, name) for name in documented} == documented
+
+
+def test_baseline_is_trained_as_documented():
+    baseline = get_recipe("baseline")
+    assert (baseline.network, baseline.optimizer, baseline.precision) == (
+        "documented",
+        "adam",
+        "float32",
+    )
+    assert baseline.label_smoothing == 0
+    assert baseline.sizes == ((32, 1.0),)
+    assert not (baseline.alternating or baseline.whole_pixels or baseline.tta)
+
+
+@pytest.mark.parametrize("name", ["quick", "fast"])
+def test_the_fast_recipes_train_the_fast_network(name):
+    recipe = get_recipe(name)
+    assert (recipe.network, recipe.optimizer, recipe.schedule) == ("fast", "muon", "linear")
+    assert len(recipe.widths) == 3
+    assert sum(share for _, share in recipe.sizes) == pytest.approx(1)
+    assert recipe.sizes[-1][0] == 32  # it ends on the images that it will be asked about
+    moves = Preprocessing.from_recipe(recipe, 0).augmentation
+    assert moves.only_moves_pixels
+    assert moves.alternating
+    assert recipe.shift * 32 == 2
 
 
 def test_quick_holds_out_a_tenth_and_is_deterministic():
@@ -60,6 +86,7 @@ def test_a_recipe_is_frozen():
         ("quick", {"epochs": 0}, "epochs must be an integer from 1 to 10000"),
         ("quick", {"val_fraction": 0.9}, "val_fraction must be a number from 0 to 0.5"),
         ("quick", {"schedule": "prosa"}, "Did you mean 'prose'"),
+        ("quick", {"precision": "float23"}, "Did you mean 'float32'"),
     ],
 )
 def test_a_wrong_recipe_or_change_is_refused(name, changes, message):

@@ -12,9 +12,12 @@ from cifar_utils import training
 from cifar_utils.backend import keras
 from cifar_utils.checkpoints import read_history
 from cifar_utils.errors import RunError
+from cifar_utils.fast_network import PATCH_SIZE
+from cifar_utils.layers import compute_whitening
 from cifar_utils.models import build_schedule
 from cifar_utils.opening import create_run
-from cifar_utils.preprocessing import Augmentation, Preprocessing
+from cifar_utils.precision import choose_precision
+from cifar_utils.preprocessing import Augmentation, Preprocessing, scale_images
 from cifar_utils.runs import Run
 from cifar_utils.training import (
     get_preprocessing,
@@ -72,6 +75,25 @@ def test_how_many_steps_one_call_takes_changes_nothing(steps_per_execution, trai
         np.testing.assert_array_equal(own, other)
 
 
+def test_the_whitening_filters_are_those_of_the_training_images(trained):
+    run, model, _ = trained
+    train_part, _ = get_preprocessing(run).split(run.dataset.train_labels)
+    images = scale_images(run.dataset.train_images[train_part])
+    kernel, bias = compute_whitening(images, PATCH_SIZE)
+    for own, expected in zip(model.get_layer("whitening").get_weights(), (kernel, bias)):
+        np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_documented_network_trains_and_loads_too():
+    run = make_run("documented", recipe="baseline", epochs=2, val_fraction=0.1)
+    model, history = train(run)
+    assert model.count_params() == 261_194
+    assert history["loss"][-1] < history["loss"][0]
+    images = run.dataset.test_images[:20]
+    probs = predict_probs(model, images)
+    np.testing.assert_allclose(predict_probs(load_model(run), images), probs, atol=1e-6)
+
+
 def test_the_network_learns(trained):
     history = trained[2]
     assert history["loss"][-1] < history["loss"][0]
@@ -88,13 +110,13 @@ def test_the_rate_of_an_epoch_in_the_history_is_one_that_it_used(trained):
 
 def test_run_json_tells_how_it_was_trained(trained):
     info = trained[0].info
-    assert info["recipe"] == dataclasses.asdict(trained[0].recipe)
+    assert info["recipe"] == json.loads(json.dumps(dataclasses.asdict(trained[0].recipe)))
     assert info["versions"]["keras"] == keras.__version__
     assert {"python", "numpy", "cifar_utils", keras.backend.backend()} <= set(info["versions"])
     assert info["seconds"]["training"] > 0
     assert info["device"]
     assert info["threads"] >= 1
-    assert info["precision"] == "float32"
+    assert info["precision"] == choose_precision(trained[0].recipe.precision)
 
 
 def test_events_tell_each_epoch_with_its_numbers(trained):
@@ -145,8 +167,10 @@ def test_what_notebook_02_decided_is_obeyed():
 def test_without_notebook_02_the_recipe_decides():
     run = create_run("undecided", {"recipe": "quick", "seed": 5, "rotation": 3.0})
     chosen = get_preprocessing(run)
-    assert chosen == Preprocessing(5, 0.1, Augmentation(3.0, run.recipe.shift, True))
-    assert run.read_json("preprocessing.json")["preprocessing"] == chosen.to_json()
+    moves = Augmentation(3.0, run.recipe.shift, True, alternating=True, whole_pixels=True)
+    assert chosen == Preprocessing(5, 0.1, moves, (24, 24, 32))
+    assert get_preprocessing(run) == chosen  # now from the file
+    assert Preprocessing.from_json(run.read_json("preprocessing.json")["preprocessing"]) == chosen
 
 
 def test_numpy_integers_seed_too():
@@ -204,4 +228,4 @@ def test_evaluation_without_any_run_trains_a_quick_one_and_says_so(
     run = open_trained_run("04_evaluation")
     assert run.is_done("03_training")
     assert run.info["stages"]["04_evaluation"]["status"] == "running"
-    assert "four minutes" in capsys.readouterr().out
+    assert "a minute or two" in capsys.readouterr().out

@@ -1,0 +1,213 @@
+"""The fast network and its optimizer in eager PyTorch, to measure ours against.
+
+    python benchmarks/time_to_accuracy.py        # runs this where PyTorch is installed
+
+The same function as `cifar_utils.fast_network` (a test copies the weights over and compares), the
+same updates as `cifar_utils.muon` (a test compares one step), under `torch.autocast` where ours is
+in mixed bfloat16. What it trains on is augmented beforehand and held in memory, while ours augments
+as it goes: that favours PyTorch. Its learning rate stays where ours falls; that costs neither time.
+"""
+
+import time
+
+import torch
+from torch import nn
+
+from cifar_utils.fast_network import BN_EPSILON, PATCH_SIZE
+from cifar_utils.layers import compute_whitening
+from cifar_utils.muon import NEWTON_SCHULZ
+
+FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+HELD_BATCHES = 4  # augmented batches in memory; they come in turn
+
+
+class FastNetwork(nn.Module):
+    """`cifar_utils.fast_network.build_fast_network`, from images (n, 3, h, w) to logits (n, 10)."""
+
+    def __init__(self, recipe, num_classes=10):
+        super().__init__()
+        channels = 2 * PATCH_SIZE**2 * 3
+        stack = [nn.Conv2d(3, channels, PATCH_SIZE).requires_grad_(False), nn.GELU()]
+        for filters in recipe.widths:
+            for place in (1, 2):
+                stack.append(make_convolution(channels, filters))
+                if place == 1:
+                    stack.append(nn.MaxPool2d(2))
+                norm = nn.BatchNorm2d(filters, BN_EPSILON, momentum=1 - recipe.bn_momentum)
+                norm.weight.requires_grad_(False)  # ours has no scale: this one stays at one
+                stack += [norm, nn.GELU()]
+                channels = filters
+        self.features = nn.Sequential(*stack, nn.AdaptiveMaxPool2d(1), nn.Flatten())
+        self.logits = nn.Linear(channels, num_classes, bias=False)
+        self.logit_scale = recipe.logit_scale
+
+    def forward(self, images):
+        """Compute the logits, in float32 as ours are."""
+        features = self.features(images)
+        with torch.autocast("cpu", enabled=False):
+            return self.logits(features.float()) * self.logit_scale
+
+
+def make_convolution(channels, filters):
+    """Return a 3x3 convolution that starts as `layers.PartialIdentity` does."""
+    convolution = nn.Conv2d(channels, filters, 3, padding=1, bias=False)
+    copies = min(channels, filters)
+    with torch.no_grad():
+        nn.init.dirac_(convolution.weight[:copies])
+    return convolution
+
+
+@torch.no_grad()
+def adapt_whitening(network, images):
+    """Set the whitening filters as `training.adapt_whitening` does; images float (n, h, w, 3)."""
+    kernel, bias = compute_whitening(images, PATCH_SIZE)
+    network.features[0].weight.copy_(torch.from_numpy(kernel).permute(3, 2, 0, 1))
+    network.features[0].bias.copy_(torch.from_numpy(bias))
+
+
+@torch.no_grad()
+def copy_weights(network, weights):
+    """Set all weights from those of the Keras network, in the order of its `get_weights()`."""
+    left = [torch.tensor(array) for array in weights]
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.copy_(left.pop(0).permute(3, 2, 0, 1))
+            if module.bias is not None:
+                module.bias.copy_(left.pop(0))
+        elif isinstance(module, nn.BatchNorm2d):
+            for own in (module.bias, module.running_mean, module.running_var):
+                own.copy_(left.pop(0))
+        elif isinstance(module, nn.Linear):
+            module.weight.copy_(left.pop(0).T)
+    if left:
+        raise ValueError(f"{len(left)} arrays of the Keras network have no place in this one.")
+
+
+def orthogonalise(matrix, steps):
+    """Do what `muon.orthogonalise` does."""
+    a, b, c = NEWTON_SCHULZ
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """`cifar_utils.muon.Muon` for PyTorch's layout of the kernels.
+
+    Args:
+        parameters: What to train.
+        like: The `cifar_utils.muon.Muon` to take the settings from.
+        learning_rate: Of the convolution kernels.
+    """
+
+    def __init__(self, parameters, like, learning_rate):
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        super().__init__(trained, {"lr": learning_rate})
+        self.like = like
+
+    @torch.no_grad()
+    def step(self):
+        """Update every parameter."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                update = self._update_kernel if parameter.ndim == 4 else self._update_other
+                update(parameter, group["lr"])
+
+    def _average(self, parameter, momentum):
+        """Return the Nesterov step: the gradient plus its running sum, looked ahead."""
+        state = self.state[parameter]
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        average = state["momentum"]
+        average.mul_(momentum).add_(parameter.grad)
+        return parameter.grad.add(average, alpha=momentum)
+
+    def _update_kernel(self, kernel, rate):
+        step = self._average(kernel, self.like.momentum)
+        step = orthogonalise(step.reshape(len(step), -1), self.like.ns_steps).view(kernel.shape)
+        kernel.mul_(len(kernel) ** 0.5 / kernel.norm()).add_(step, alpha=-rate)
+
+    def _update_other(self, parameter, rate):
+        step = self._average(parameter, self.like.sgd_momentum)
+        ratio = self.like.dense_ratio if parameter.ndim == 2 else self.like.bias_ratio
+        parameter.mul_(1 - self.like.sgd_decay * rate).add_(step, alpha=-rate * ratio)
+
+
+def make_trainer(recipe, images, precision, memory_format):
+    """Return a function of `(images, labels)` that takes one training step.
+
+    Args:
+        recipe: A `recipes.Recipe` of the fast network.
+        images: float32 (n, h, w, 3), to compute the whitening filters from.
+        precision: "float32" or "bfloat16".
+        memory_format: A value of `FORMATS`.
+    """
+    from cifar_utils.training import make_optimizer
+
+    network = FastNetwork(recipe)
+    adapt_whitening(network, images)
+    network = network.to(memory_format=memory_format).train()
+    optimizer = Muon(network.parameters(), make_optimizer(recipe, 1), recipe.learning_rate)
+
+    def take_step(images, labels):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = network(images)
+        loss = nn.functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return take_step
+
+
+def hold_batches(source, epoch, memory_format):
+    """Augment a few full batches of an epoch; returns `[(images (b, 3, h, w), labels)]`."""
+    source.epoch = epoch
+    held = []
+    for step in range(min(HELD_BATCHES, len(source.images) // source.batch_size)):
+        images, targets = source[step]
+        images = torch.from_numpy(images).permute(0, 3, 1, 2)
+        held.append(
+            (
+                images.contiguous(memory_format=memory_format),
+                torch.from_numpy(targets).argmax(1),
+            )
+        )
+    return held
+
+
+def time_steps(take_step, held, seconds):
+    """Train for some seconds, two steps at least, after one that is not counted.
+
+    Returns:
+        A dict of `images` and `seconds`.
+    """
+    take_step(*held[0])
+    count, steps, start = 0, 0, time.perf_counter()
+    while steps < 2 or time.perf_counter() - start < seconds:
+        images, labels = held[steps % len(held)]
+        take_step(images, labels)
+        count, steps = count + len(images), steps + 1
+    return {"images": count, "seconds": round(time.perf_counter() - start, 3)}
+
+
+def time_recipe(recipe, source, whitening_images, epochs, precision, seconds):
+    """Yield one dict per image size and memory format: `size`, `format`, `images`, `seconds`.
+
+    Args:
+        recipe: A `recipes.Recipe` of the fast network.
+        source: A `batches.ArraySource`.
+        whitening_images: float32 (n, h, w, 3).
+        epochs: The epoch of each image size, by size.
+        precision: "float32" or "bfloat16".
+        seconds: For how long to train each.
+    """
+    for name, memory_format in FORMATS.items():
+        take_step = make_trainer(recipe, whitening_images, precision, memory_format)
+        for size, epoch in epochs.items():
+            held = hold_batches(source, epoch, memory_format)
+            yield {"size": size, "format": name} | time_steps(take_step, held, seconds)
