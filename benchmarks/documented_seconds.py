@@ -4,7 +4,7 @@
 
 Runs the script until two of its epochs have seen every image and appends to
 `benchmarks/documented_seconds.json` the time of 100 such epochs, each with its validation pass.
-Machines are not always equally fast, so run it within the hour of a training that is to be compared;
+Machines are not always equally fast: run it within the hour of a training that is to be compared;
 `keep_reference.py` takes the measurement nearest to a run. Run it on an idle machine.
 """
 

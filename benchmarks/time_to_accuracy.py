@@ -17,6 +17,7 @@ computed; its accuracy stands in `outputs/reference`. Prints a table and writes
 
 import datetime
 import importlib.util
+import itertools
 import json
 import math
 import os
@@ -32,8 +33,9 @@ AGAINST = runpy.run_path(str(FOLDER / "against_documented.py"))
 DOCUMENTED = AGAINST["DOCUMENTED"]
 PEAK = "matrix product"
 TORCH = ", PyTorch"
-SECONDS = 10.0  # for how long each contender is measured at each image size, at least
-MATRIX_SIDE = 4096  # its three matrices are ten times the largest cache
+SECONDS = 10.0  # for how long each contender is measured at each image size, two steps at least
+SKIPPED_CALLS = 2  # at each size: the first ones compile and set up
+MATRIX_SIDE = 4096  # 67 MB in float32: more than the caches hold
 PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "torch")
 HEADER = ("images", "images per second", "an epoch", "ratio", "share of peak")
 
@@ -67,10 +69,31 @@ def find_first_epochs(recipe):
     return {size: sizes.index(size) for size in dict.fromkeys(sizes)}
 
 
-def count_steps(seconds, seconds_per_call, steps_per_call, most):
-    """Return how many full steps last `seconds`: whole calls, two at least, `most` at most."""
-    calls = max(2, math.ceil(seconds / seconds_per_call))
-    return min(calls, most // steps_per_call) * steps_per_call
+def make_step_timer(model, n_images, batch_size, seconds):
+    """Return a callback that times a `fit` call by call and stops it, and the list it fills.
+
+    Args:
+        model: What `fit` trains.
+        n_images: Number of training images.
+        batch_size: Images per step.
+        seconds: For how long to time, two calls at least, after `SKIPPED_CALLS`.
+
+    Returns:
+        `(callback, marks)`: one pair `(images so far, time in seconds)` per counted call, the first
+        one at the end of the last call that is skipped.
+    """
+    from cifar_utils.backend import keras
+
+    marks, calls = [], itertools.count(1)
+
+    def mark(step, logs=None):
+        """Note the time at the end of a call, which may take several steps."""
+        if next(calls) >= SKIPPED_CALLS:
+            marks.append((min((step + 1) * batch_size, n_images), time.perf_counter()))
+        if len(marks) > 2 and marks[-1][1] - marks[0][1] >= seconds:
+            model.stop_training = True
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=mark), marks
 
 
 def time_recipe(recipe, images, labels, seconds):
@@ -79,7 +102,7 @@ def time_recipe(recipe, images, labels, seconds):
     Args:
         recipe: A `recipes.Recipe`; its policy of precision must be set already.
         images, labels: The training images, uint8 (n, 32, 32, 3), and their classes.
-        seconds: For how long to train at each size, after two calls that do not count.
+        seconds: For how long to time at each size.
     """
     from cifar_utils import batches, training
     from cifar_utils.preprocessing import Preprocessing
@@ -88,28 +111,18 @@ def time_recipe(recipe, images, labels, seconds):
     source, stream = batches.make_source(images, labels, recipe.batch_size, preprocessing)
     model = training.compile_model(recipe, len(source))
     training.adapt_whitening(model, images)
-    full_steps = len(images) // recipe.batch_size
-
-    def fit(epoch, steps):
-        """Train for some steps; returns the images and the seconds that they took."""
-        before, start = int(model.optimizer.iterations), time.perf_counter()
+    for size, epoch in find_first_epochs(recipe).items():
+        timer, marks = make_step_timer(model, len(images), recipe.batch_size, seconds)
         model.fit(
-            stream.take(steps),
+            stream,
             epochs=epoch + 1,
             initial_epoch=epoch,
             shuffle=False,
             verbose=0,
-            callbacks=[batches.FollowEpoch(source)],
+            callbacks=[batches.FollowEpoch(source), timer],
         )
-        taken = time.perf_counter() - start
-        return (int(model.optimizer.iterations) - before) * recipe.batch_size, taken
-
-    per_call = recipe.steps_per_execution
-    for size, epoch in find_first_epochs(recipe).items():
-        fit(epoch, per_call)  # compiles
-        _, call_seconds = fit(epoch, per_call)
-        count, taken = fit(epoch, count_steps(seconds, call_seconds, per_call, full_steps))
-        yield {"size": size, "images": count, "seconds": round(taken, 3)}
+        (before, start), *_, (after, end) = marks
+        yield {"size": size, "images": after - before, "seconds": round(end - start, 3)}
 
 
 def measure_recipe(name, with_torch=False):

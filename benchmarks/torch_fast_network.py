@@ -138,7 +138,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def make_trainer(recipe, images, precision, memory_format):
-    """Return a function of `(images, labels)` that takes one training step.
+    """Return a function of `(images, labels)` that takes one training step and returns the loss.
 
     Args:
         recipe: A `recipes.Recipe` of the fast network.
@@ -160,6 +160,7 @@ def make_trainer(recipe, images, precision, memory_format):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        return loss.detach()
 
     return take_step
 

@@ -7,17 +7,25 @@ import time
 from cifar_utils.backend import keras
 from cifar_utils.checkpoints import read_history
 from cifar_utils.plots.training import plot_training_curves
+from cifar_utils.preprocessing import spread_sizes
 from cifar_utils.terminal import format_clock
 
 SECONDS_BETWEEN_UPDATES = 1.0  # often enough to look alive, rarely enough to cost nothing
 
 
 class StepClock(keras.callbacks.Callback):
-    """Knows how much of a training is done and how long the rest will take."""
+    """Knows how much of a training is done and how long the rest will take.
 
-    def __init__(self):
+    Args:
+        sizes: Side of the training images by epoch; a step's cost grows with its square. The last
+            one holds for all later epochs.
+    """
+
+    def __init__(self, sizes=(1,)):
         super().__init__()
-        self.epoch = self.step = self.first_step = 0
+        self.sizes = sizes
+        self.epoch = self.step = 0
+        self.first_share = 0.0
         self.started = self.last_update = time.perf_counter()
 
     def on_train_begin(self, logs=None):
@@ -34,7 +42,7 @@ class StepClock(keras.callbacks.Callback):
         now = time.perf_counter()
         if self.started is None:
             # The first step holds the compilation: the estimate counts from its end.
-            self.started, self.first_step, self.last_update = now, self._steps_done(), now
+            self.started, self.first_share, self.last_update = now, self.share_done(), now
         if now - self.last_update >= SECONDS_BETWEEN_UPDATES:
             self.last_update = now
             self.update(logs or {})
@@ -42,20 +50,22 @@ class StepClock(keras.callbacks.Callback):
     def update(self, logs):
         """Show or log the current step; for subclasses."""
 
-    def _steps_done(self):
-        return self.epoch * self.params["steps"] + self.step
-
     def share_done(self):
-        """Return the share of all steps that is done, from 0 to 1."""
-        return self._steps_done() / (self.params["epochs"] * self.params["steps"])
+        """Return the share of all work that is done, from 0 to 1."""
+        costs = [
+            self.sizes[min(epoch, len(self.sizes) - 1)] ** 2
+            for epoch in range(self.params["epochs"])
+        ]
+        current = costs[self.epoch] * self.step / self.params["steps"]
+        return (sum(costs[: self.epoch]) + current) / sum(costs)
 
     def seconds_left(self):
         """Estimate the seconds to the end, or None before the first steps are over."""
-        done = self._steps_done() - self.first_step
+        share = self.share_done()
+        done = share - self.first_share
         if self.started is None or done <= 0:
             return None
-        left = self.params["epochs"] * self.params["steps"] - self._steps_done()
-        return left * (time.perf_counter() - self.started) / done
+        return (1 - share) * (time.perf_counter() - self.started) / done
 
 
 class LogEvents(StepClock):
@@ -65,10 +75,11 @@ class LogEvents(StepClock):
         run: A `runs.Run`.
         epochs: Epochs in all.
         steps: Steps per epoch.
+        sizes: See `StepClock`.
     """
 
-    def __init__(self, run, epochs, steps):
-        super().__init__()
+    def __init__(self, run, epochs, steps, sizes=(1,)):
+        super().__init__(sizes)
         self.run, self.total = run, {"epochs": epochs, "steps": steps}
 
     def update(self, logs):
@@ -88,6 +99,7 @@ class LogEvents(StepClock):
             step=self.step,
             **self.total,
             **values,
+            share=round(self.share_done(), 4),
             seconds_left=None if left is None else round(left, 1),
         )
 
@@ -100,7 +112,7 @@ class LiveTraining(StepClock):
     """
 
     def __init__(self, run):
-        super().__init__()
+        super().__init__(spread_sizes(run.recipe.sizes, run.recipe.epochs))
         self.run = run
         self.bar = self.curves = None
 

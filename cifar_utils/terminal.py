@@ -120,7 +120,7 @@ class StageDisplay:
         self.bar.bar_format = "{desc} {percentage:3.0f}% |{bar:9}| " + describe_event(
             event, short=True
         )
-        self.bar.n = share_done(event)
+        self.bar.n = event["share"]
 
     def _print(self, text):
         if self.stream is not None:
@@ -133,13 +133,6 @@ class StageDisplay:
             yield
         except (OSError, ValueError):
             self.stream = self.bar = None
-
-
-def share_done(event):
-    """Return the share of a training that is done at an event, from 0 to 1."""
-    steps = event["steps"]
-    done = (event["epoch"] - 1) * steps + (steps if event["event"] == "epoch" else event["step"])
-    return min(1.0, done / (event["epochs"] * steps))
 
 
 def describe_event(event, short=False):

@@ -133,7 +133,7 @@ def train(run, callbacks=()):
             FollowEpoch(source),
             save,
             *callbacks,
-            LogEvents(run, recipe.epochs, len(source)),
+            LogEvents(run, recipe.epochs, len(source), preprocessing.sizes),
         ],
     )
     # What is saved is made of Keras's own layers, so that it loads wherever Keras does.

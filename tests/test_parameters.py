@@ -41,7 +41,7 @@ def test_a_name_near_to_none_lists_all():
         ("schedule", "cosin", "cosine"),
         ("schedule", "liner", "linear"),
         ("precision", "bfloat", "bfloat16"),
-        ("precision", "float64", "float32"),
+        ("precision", "float", "float32"),
     ],
 )
 def test_an_unknown_choice_is_told_with_the_nearest(name, wrong, nearest):

@@ -248,7 +248,7 @@ def test_sizes_are_spread_over_the_epochs(shares, epochs, sizes):
 )
 def test_sizes_come_in_their_order_for_about_their_shares(weights, sides, epochs):
     shares = [weight / sum(weights) for weight in weights]
-    sizes = spread_sizes(tuple(zip(sides, shares)), epochs)
+    sizes = spread_sizes(tuple(zip(sides[: len(shares)], shares, strict=True)), epochs)
     assert len(sizes) == epochs
     places = [sides.index(size) for size in sizes]
     assert places == sorted(places)

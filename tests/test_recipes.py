@@ -36,7 +36,7 @@ def test_baseline_is_trained_as_documented():
     )
     assert baseline.label_smoothing == 0
     assert baseline.sizes == ((32, 1.0),)
-    assert not (baseline.alternating or baseline.whole_pixels or baseline.tta)
+    assert (baseline.alternating, baseline.whole_pixels, baseline.tta) == (False, False, False)
 
 
 @pytest.mark.parametrize("name", ["quick", "fast"])

@@ -37,6 +37,8 @@ def make_finished_run(folder, dataset="cifar10", **changes):
             "seconds": {"training": 10.0},
             "device": "a processor",
             "threads": 2,
+            "created_at": 1_000_000.0,
+            "end": "1970-01-12T14:00:00+00:00",  # 13 minutes and 20 seconds later
             "owner": {"pid": 1},
         },
     )
@@ -68,6 +70,52 @@ def test_a_run_with_other_parameters_has_a_name_of_its_own(reference_folder, tmp
     assert references.load_references()[1].title == "seed 3, val_fraction 0.1"
     rows = list(csv.DictReader(KEEP["summarise_references"]().read_text().splitlines()))
     assert [row["changes"] for row in rows] == ["", "val_fraction=0.1"]
+
+
+def measure(at, machine="a processor, 2 cores, avx2", seconds=100):
+    """Return a measurement of the documented script at a time after the run's beginning."""
+    return {"time": 1_000_000 + at, "machine": machine, "documented_seconds": seconds}
+
+
+@pytest.mark.parametrize(
+    ("measurements", "expected"),
+    [
+        ([], None),
+        ([measure(-3601)], None),  # more than an hour before
+        ([measure(-3599)], 100),
+        ([measure(800 + 3599)], 100),  # the run's end counts, not its beginning
+        ([measure(800 + 3601)], None),
+        ([measure(-3000), measure(1000, seconds=90)], 90),  # the nearer one
+        ([measure(0, "another processor, 2 cores, avx2")], None),
+        ([measure(0, "a processor, 4 cores, avx2")], None),
+    ],
+)
+def test_the_documented_script_counts_if_measured_within_the_hour(
+    tmp_path, measurements, expected
+):
+    info = make_finished_run(tmp_path / "run").info
+    found = KEEP["find_documented_seconds"](info, measurements)
+    assert found.get("documented_seconds") == expected
+
+
+def test_the_documented_epochs_that_saw_few_images_do_not_count():
+    epochs = [
+        {"images": 50_000, "epoch_seconds": 90.0},
+        {"images": 32, "epoch_seconds": 7.0},
+        {"images": 50_000, "epoch_seconds": 94.0},
+    ]
+    assert KEEP["DOCUMENTED"]["summarise"](epochs) == (92.0, 2)
+
+
+def test_the_summary_has_six_views_and_the_ratio(reference_folder, tmp_path):
+    run = make_finished_run(tmp_path / "run")
+    metrics = run.read_json("metrics.json")
+    run.write_json("metrics.json", metrics | {"tta": {"accuracy": {"value": 0.85}}})
+    folder = KEEP["keep_run"](run)
+    info = json.loads((folder / "run.json").read_text()) | {"documented_seconds": 500}
+    write_json(folder / "run.json", info)
+    (row,) = csv.DictReader(KEEP["summarise_references"]().read_text().splitlines())
+    assert (row["accuracy_tta"], row["ratio_to_documented"]) == ("0.85", "0.02")
 
 
 def test_how_a_run_was_executed_is_no_change_of_the_recipe():

@@ -14,7 +14,6 @@ from cifar_utils.terminal import (
     describe_event,
     describe_last_event,
     format_clock,
-    share_done,
 )
 
 STEP = {
@@ -25,9 +24,11 @@ STEP = {
     "steps": 100,
     "loss": 1.25,
     "accuracy": 0.5,
+    "share": 0.1875,
     "seconds_left": 65.0,
 }
-EPOCH = STEP | {"event": "epoch", "step": 100, "val_loss": 1.0, "val_accuracy": 0.625}
+EPOCH = STEP | {"event": "epoch", "step": 100, "share": 0.25}
+EPOCH |= {"val_loss": 1.0, "val_accuracy": 0.625}
 
 
 @pytest.mark.parametrize(
@@ -89,14 +90,6 @@ def test_a_half_written_line_waits_for_its_rest(tmp_path_factory, events, data):
             file.write(part)
         got += reader.read_new()
     assert got == events
-
-
-@pytest.mark.parametrize(
-    ("event", "share"),
-    [(STEP, 1.5 / 8), (EPOCH, 2 / 8), (EPOCH | {"epoch": 8}, 1.0), (STEP | {"epoch": 9}, 1.0)],
-)
-def test_the_share_of_a_training_that_is_done(event, share):
-    assert share_done(event) == share
 
 
 def test_an_event_in_words():

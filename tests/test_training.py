@@ -80,7 +80,9 @@ def test_the_whitening_filters_are_those_of_the_training_images(trained):
     train_part, _ = get_preprocessing(run).split(run.dataset.train_labels)
     images = scale_images(run.dataset.train_images[train_part])
     kernel, bias = compute_whitening(images, PATCH_SIZE)
-    for own, expected in zip(model.get_layer("whitening").get_weights(), (kernel, bias)):
+    for own, expected in zip(
+        model.get_layer("whitening").get_weights(), (kernel, bias), strict=True
+    ):
         np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-4)
 
 
