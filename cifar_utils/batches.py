@@ -158,7 +158,7 @@ def make_tf_source(source):
             )
         if resizes:
             small = functools.partial(tf.image.resize, images, (size, size), antialias=True)
-            images = tf.cond(size < shape[0], small, lambda: images)
+            images = tf.cond(tf.equal(size, shape[0]), lambda: images, small)
             return tf.ensure_shape(images, (None, None, None, shape[2])), targets
         return tf.ensure_shape(images, (None, *shape)), targets
 

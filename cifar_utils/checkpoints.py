@@ -66,8 +66,8 @@ def restore_checkpoint(model, path, identity):
         ) from error
     if meta["identity"] != json.loads(json.dumps(identity)):
         raise RunError(
-            f"{path} belongs to another recipe, data set or split. Train under another run_name,"
-            " or delete it to train this run from the start."
+            f"{path} belongs to another recipe, data set, split or precision. Train under another"
+            " run_name, or delete it to train this run from the start."
         )
     for variable, value in zip(_list_variables(model), values, strict=True):
         variable.assign(value)

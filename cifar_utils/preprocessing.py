@@ -220,11 +220,13 @@ def spread_sizes(shares, epochs):
         epochs: Passes over the training images.
 
     Returns:
-        A tuple of `epochs` sides. An epoch has the size that its middle falls into.
+        A tuple of `epochs` sides. An epoch has the size that its middle falls into; the last one
+        has the last size, however few there are.
     """
     ends = np.cumsum([share for _, share in shares])
     middles = (np.arange(epochs) + 0.5) / epochs
     places = np.minimum(np.searchsorted(ends, middles), len(shares) - 1)
+    places[-1] = len(shares) - 1
     return tuple(shares[place][0] for place in places)
 
 

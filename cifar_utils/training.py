@@ -104,7 +104,7 @@ def train(run, callbacks=()):
         validation included, over all the sessions that it took.
     """
     dataset, recipe, preprocessing = run.dataset, run.recipe, get_preprocessing(run)
-    precision = choose_precision(recipe.precision)
+    precision = choose_precision(_get_precision(run, recipe))
     describe_training(run, recipe, precision)
     train_part, val_part = preprocessing.split(dataset.train_labels)
     images, labels = dataset.train_images[train_part], dataset.train_labels[train_part]
@@ -143,6 +143,12 @@ def train(run, callbacks=()):
         run.update(seconds={"training": round(save.elapsed(), 2)})
     save_model(run, plain)
     return plain, state.history
+
+
+def _get_precision(run, recipe):
+    """Return the precision to ask for: what a training began with, if it goes on with "auto"."""
+    began = run.info.get("precision") if run.path("checkpoint.npz").exists() else None
+    return began if began and recipe.precision == "auto" else recipe.precision
 
 
 def adapt_whitening(model, images):

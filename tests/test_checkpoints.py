@@ -176,7 +176,7 @@ def test_a_damaged_checkpoint_is_refused_by_name_with_the_way_out(finished_copy,
 )
 def test_a_checkpoint_of_another_recipe_is_refused(finished_copy, change):
     finished_copy.update(parameters=change)
-    with pytest.raises(RunError, match="belongs to another recipe, data set or split"):
+    with pytest.raises(RunError, match="belongs to another recipe, data set, split or precision"):
         train(finished_copy)
 
 
