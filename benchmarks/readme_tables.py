@@ -1,15 +1,17 @@
-"""Write the README's tables of results from the files that runs and benchmarks wrote.
+"""Write the README's tables and the recipes' measured lines from what runs and benchmarks wrote.
 
     python benchmarks/readme_tables.py            # after keep_reference.py or against_documented.py
 
-Each table stands between `<!-- table: NAME -->` and `<!-- end -->`; nothing else is touched. A test
-compares the README with what this would write.
+Each table stands between `<!-- table: NAME -->` and `<!-- end -->`, and the last paragraph of each
+recipe's docstring in `cifar_utils/recipes.py` begins with `Measured: `; nothing else is touched.
+Tests compare both with what this would write.
 """
 
 import json
 import re
 import runpy
 import statistics
+import textwrap
 from pathlib import Path
 
 from cifar_utils.evaluation import DOCUMENTED
@@ -21,6 +23,7 @@ from cifar_utils.report_rows import format_seconds
 from cifar_utils.uncertainty import METRIC_NAMES
 
 README = project_root() / "README.md"
+RECIPES_FILE = project_root() / "cifar_utils" / "recipes.py"
 WHAT = {
     "quick": "a small fast network, {epochs} epochs",
     "fast": "the fast network, {epochs} epochs",
@@ -55,6 +58,39 @@ def describe_spread(values):
     return f"{mean:.2%}{spread}"
 
 
+def load_plain(name):
+    """Return the reference runs of a recipe as it stands, without changed parameters."""
+    return [reference for reference in load_references(name) if not reference.changes]
+
+
+def describe_measured(name):
+    """Say in a sentence or two what a recipe's reference runs reached, and how fast."""
+    kept = load_plain(name)
+    seeds = "1 seed" if len(kept) == 1 else f"{len(kept)} seeds"
+    accuracy = describe_spread([reference.metrics["accuracy"]["value"] for reference in kept])
+    six = [r.metrics["tta"]["accuracy"]["value"] for r in kept if "tta" in r.metrics]
+    views = f", {describe_spread(six)} with six views" if six else ""
+    seconds = statistics.median(reference.info["seconds"]["training"] for reference in kept)
+    ratios = [ratio for ratio in map(compute_ratio, kept) if ratio]
+    ratio = f", 1/{statistics.median(ratios):.0f} of the documented script's time" if ratios else ""
+    return (
+        f"Measured: {accuracy} of the test set{views} (n = {seeds}); {format_seconds(seconds)} of"
+        f" training on {describe_processor(kept[0].info)}{ratio}."
+    )
+
+
+def render_docstrings(text):
+    """Return `recipes.py` with the last paragraph of each recipe's docstring made anew."""
+    for name in RECIPES:
+        if load_plain(name):
+            place = text.index(f'\n    name: str = "{name}"\n')
+            start = text.rindex("    Measured: ", 0, place)
+            end = text.index('    """', start)
+            filled = textwrap.fill(describe_measured(name), 96)
+            text = text[:start] + textwrap.indent(filled, "    ") + "\n" + text[end:]
+    return text
+
+
 def compute_ratio(reference):
     """Return how many times longer the documented script takes, or None if it was not measured."""
     documented = reference.info.get("documented_seconds")
@@ -65,7 +101,7 @@ def make_recipes():
     """One row per recipe: its command, the mean over its seeds, its time and the ratio."""
     rows = []
     for name in RECIPES:
-        kept = [reference for reference in load_references(name) if not reference.changes]
+        kept = load_plain(name)
         if not kept:
             continue
         info = kept[0].info
@@ -219,4 +255,5 @@ def render(text):
 
 
 if __name__ == "__main__":
-    print("wrote", write_text(README, render(README.read_text(encoding="utf-8"))).name)
+    for path, make in ((README, render), (RECIPES_FILE, render_docstrings)):
+        print("wrote", write_text(path, make(path.read_text(encoding="utf-8"))).name)

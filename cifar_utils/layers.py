@@ -134,6 +134,7 @@ class PartialIdentity(keras.initializers.Initializer):
         return {"seed": self.random.get_config()["seed"]}
 
 
+@keras.saving.register_keras_serializable(PACKAGE)
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation of feature maps with TensorFlow's fused kernel, for training only.
 

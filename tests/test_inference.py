@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cifar_utils.data import CLASS_NAMES
-from cifar_utils.errors import CifarError, ImageError, RunError
+from cifar_utils.errors import CifarError, ImageError
 from cifar_utils.inference import Classifier
 from cifar_utils.model_files import ModelError
 

@@ -39,7 +39,7 @@ def make_notebook():
     parameters = (
         'run_name: str = ""  # folder under outputs/runs; empty continues or opens one by itself\n'
         'dataset: str = "auto"  # auto, cifar10 or synthetic\n'
-        'recipe: str = "quick"  # quick or baseline (the documented one)\n'
+        'recipe: str = "quick"  # quick, fast or baseline (the documented one)\n'
         "seed: int = 0  # split, first weights, order and augmentation\n"
         f"epochs: int = None  # passes over the training images ({EPOCHS})"
     )

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from cifar_utils.__main__ import main
 from cifar_utils.files import project_root
 from cifar_utils.parameters import PARAMETERS
+from cifar_utils.recipes import RECIPES
 from cifar_utils.runs import STAGES
 
 ROOT = project_root()
@@ -20,6 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 CODE = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
 COMMANDS = [line.partition("#")[0].strip() for line in CODE.splitlines() if line.strip()]
 TABLES = runpy.run_path(str(ROOT / "benchmarks" / "readme_tables.py"))
+RECIPES_FILE = ROOT / "cifar_utils" / "recipes.py"
 QUICK = ROOT / "outputs" / "reference" / "quick" / "seed-0"
 
 
@@ -73,6 +75,22 @@ def test_a_number_typed_by_hand_would_be_noticed():
     assert TABLES["render"](forged) != forged
 
 
+def test_what_a_recipes_docstring_says_is_what_was_measured():
+    text = RECIPES_FILE.read_text(encoding="utf-8")
+    assert TABLES["render_docstrings"](text) == text, "run `python benchmarks/readme_tables.py`"
+    for recipe in RECIPES.values():
+        told = " ".join(type(recipe).__doc__.split())
+        assert TABLES["describe_measured"](recipe.name) in told
+        assert "python -m cifar_utils run" in told
+
+
+def test_a_docstring_changed_by_hand_would_be_noticed():
+    text = RECIPES_FILE.read_text(encoding="utf-8")
+    forged = text.replace("    Measured: ", "    Measured: at least ")
+    assert forged != text
+    assert TABLES["render_docstrings"](forged) == text
+
+
 def test_times_are_those_of_the_reference_run():
     info = json.loads((QUICK / "run.json").read_text())
     whole = datetime.fromisoformat(info["end"]) - datetime.fromisoformat(info["start"])
@@ -99,4 +117,4 @@ def test_the_tree_names_nothing_that_is_not_there():
     for line in tree.splitlines():
         if line.startswith("  "):
             for name in re.findall(r"[a-z_]+", re.split(r"\s{2,}", line.strip())[0]):
-                assert name in modules | {"data", "plots"}, name
+                assert name in modules | {"data", "plots", "weights"}, name

@@ -90,9 +90,7 @@ def measure(at, machine="a processor, 2 cores, avx2", seconds=100):
         ([measure(0, "a processor, 4 cores, avx2")], None),
     ],
 )
-def test_the_documented_script_counts_if_measured_within_the_hour(
-    tmp_path, measurements, expected
-):
+def test_the_documented_script_counts_if_measured_within_the_hour(tmp_path, measurements, expected):
     info = make_finished_run(tmp_path / "run").info
     found = KEEP["find_documented_seconds"](info, measurements)
     assert found.get("documented_seconds") == expected
