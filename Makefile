@@ -26,7 +26,7 @@ TENSORFLOW = $(shell if [ "$$(uname -sm)" != "Linux x86_64" ]; then echo tensorf
 COLAB := .venv-colab
 COLAB_READY := $(COLAB)/.ready
 COLAB_TESTS := colab widget inference models pictures training batches checkpoints \
-	preprocessing evaluation plots files
+	preprocessing evaluation plots files layers fast_network muon tta pretrained calibration
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' $(MAKEFILE_LIST) | \

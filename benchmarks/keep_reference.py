@@ -13,7 +13,6 @@ made of it.
 """
 
 import csv
-import datetime
 import io
 import runpy
 import sys
@@ -72,9 +71,11 @@ def find_documented_seconds(info, measurements):
         info: The contents of a run's `run.json`.
         measurements: Those of `documented_seconds.json`.
     """
-    end = datetime.datetime.fromisoformat(info["end"]).timestamp()
+    training = info.get("training")
+    if not training:
+        return {}
     machine = f"{info['device']}, {info['threads']} cores"
-    found = DOCUMENTED["find_nearest"](measurements, machine, info["created_at"], end)
+    found = DOCUMENTED["find_nearest"](measurements, machine, training["start"], training["end"])
     return {"documented_seconds": found["documented_seconds"]} if found else {}
 
 

@@ -7,7 +7,8 @@ from cifar_utils.backend import keras
 from cifar_utils.layers import FusedBatchNormalization, PartialIdentity, PatchWhitening
 
 PATCH_SIZE = 2
-# Batch normalisation of the trained maps; airbench's 1e-12 is no number in half precision.
+# Of batch normalisation. airbench's 1e-12 would divide a map that is zero everywhere by nearly
+# nothing; the variances of real maps are far above both.
 BN_EPSILON = 1e-6
 
 
@@ -15,8 +16,8 @@ def build_fast_network(recipe, num_classes=10, training=False):
     """Build the fast network.
 
     A 2x2 whitening convolution; three blocks of two 3x3 convolutions, the first of them pooled,
-    each batch-normalised (without a scale, which the next layer would undo) and passed through a
-    GELU; the maximum of each map; one dense layer, its outputs scaled down.
+    each batch-normalised (without a learnt scale, as in airbench) and passed through a GELU; the
+    maximum of each map; one dense layer, its outputs scaled down.
 
     Args:
         recipe: A `recipes.Recipe`; its `widths`, `bn_momentum` and `logit_scale` are used.

@@ -13,12 +13,14 @@ WHITENING_EPSILON = 5e-4  # added to the variances, so that faint directions are
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class PatchWhitening(keras.layers.Layer):
-    """A convolution with fixed filters whose outputs are uncorrelated and of variance one.
+    """A convolution with fixed filters whose answers are uncorrelated and about equally strong.
 
-    The filters are the eigenvectors of the covariance of small patches, each divided by the square
-    root of its eigenvalue, and their negatives (arXiv:2404.00498, section 3.1). They are not
-    trained: call `adapt` with training images before training, as with Keras's preprocessing
-    layers. Until then the outputs are zero.
+    That is the first half of them; the second half are their negatives, for the ReLU or GELU that
+    follows. The filters are the eigenvectors of the covariance of small patches, each divided by
+    the square root of its eigenvalue (arXiv:2404.00498, section 3.2). Other than there, the mean
+    patch is taken to zero, and the bias is not trained, like the filters. Call `adapt` with
+    training images before training, as with Keras's preprocessing layers. Until then the outputs
+    are zero.
 
     Args:
         patch_size: Side of a patch in pixels.
@@ -81,11 +83,19 @@ def compute_whitening(images, patch_size):
         k = patch_size**2 * channels, strongest direction first and the k negatives last, and
         float32 (2k,), which takes the mean patch to zero.
     """
-    windows = np.lib.stride_tricks.sliding_window_view(images, (patch_size, patch_size), (1, 2))
-    patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, patch_size**2 * images.shape[-1])
-    patches = patches.astype(np.float64)
-    mean = patches.mean(axis=0)
-    covariance = np.atleast_2d(np.cov(patches, rowvar=False))
+    channels = images.shape[-1]
+    size = patch_size**2 * channels
+    count, total, products = 0, np.zeros(size), np.zeros((size, size))
+    for start in range(0, len(images), 500):  # all patches at once would take a gigabyte
+        windows = np.lib.stride_tricks.sliding_window_view(
+            images[start : start + 500], (patch_size, patch_size), (1, 2)
+        )
+        patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, size).astype(np.float64)
+        count += len(patches)
+        total += patches.sum(axis=0)
+        products += patches.T @ patches
+    mean = total / count
+    covariance = products / count - np.outer(mean, mean)
     # Relative to a standardised image, so that the epsilon means the same in any scale.
     variance = np.trace(covariance) / len(covariance)
     eigenvalues, eigenvectors = np.linalg.eigh(covariance)
@@ -96,7 +106,7 @@ def compute_whitening(images, patch_size):
         filters[np.abs(filters).argmax(axis=0), range(len(mean))] < 0, -1, 1
     )
     filters = np.concatenate([filters, -filters], axis=1)
-    kernel = filters.reshape(patch_size, patch_size, images.shape[-1], -1)
+    kernel = filters.reshape(patch_size, patch_size, channels, -1)
     return kernel.astype(np.float32), (-mean @ filters).astype(np.float32)
 
 
@@ -106,7 +116,7 @@ class PartialIdentity(keras.initializers.Initializer):
 
     The first filters copy one input channel each (a Dirac delta at the centre); filters beyond the
     number of input channels are uniform with the variance of PyTorch's default, 1 / (3 fan_in)
-    (arXiv:2404.00498, section 3.2).
+    (arXiv:2404.00498, section 3.3).
 
     Args:
         seed: Seed of the random filters.

@@ -35,7 +35,8 @@ class Muon(keras.optimizers.Optimizer):
     The update of a kernel (height, width, channels_in, filters), seen as a matrix of one row per
     filter, is its averaged gradient made orthogonal, and the kernel is held at a norm of
     sqrt(filters) (Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024,
-    as in airbench). `keras.optimizers.Muon` updates two-dimensional variables only.
+    as in airbench). `keras.optimizers.Muon` updates two-dimensional variables only. The defaults
+    are for batches of 500: the rates of plain SGD grow with the batch, Muon's hardly does.
 
     Args:
         learning_rate: Of the convolution kernels; a number or a schedule.
@@ -90,10 +91,10 @@ class Muon(keras.optimizers.Optimizer):
             filters = variable.shape[-1]
             matrix = ops.transpose(ops.reshape(step, (-1, filters)))
             step = ops.reshape(ops.transpose(orthogonalise(matrix, self.ns_steps)), variable.shape)
-            scale = filters**0.5 / ops.norm(ops.reshape(variable, (-1,)))
+            scale = filters**0.5 / (ops.norm(ops.reshape(variable, (-1,))) + 1e-7)
             self.assign(variable, variable * scale - rate * step)
         else:
-            ratio = self.dense_ratio if len(variable.shape) == 2 else self.bias_ratio
+            ratio = self.dense_ratio if len(variable.shape) > 1 else self.bias_ratio
             decay = self.sgd_decay * rate
             self.assign(variable, variable * (1 - decay) - rate * ratio * step)
 

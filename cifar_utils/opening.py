@@ -12,6 +12,7 @@ from cifar_utils import data
 from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.files import check_free_space, project_root, relative_to_project, runs_dir
 from cifar_utils.parameters import PARAMETERS, check_parameter, check_parameters
+from cifar_utils.precision import check_precision
 from cifar_utils.preprocessing import split_train_val
 from cifar_utils.recipes import RECIPE_FIELDS, get_recipe
 from cifar_utils.runs import RUN_BYTES, Run, list_runs, now_text
@@ -40,6 +41,7 @@ def open_run(stage, run_name="", **given):
     """
     check_injected_parameters()
     given = check_parameters({"run_name": run_name or "", **given})
+    check_precision(given.get("precision"))
     run_name = given.pop("run_name")
     for name, value in given.items():
         if value is None and name not in RECIPE_FIELDS:
@@ -85,9 +87,15 @@ def _find_unfinished(stage, given, dataset):
     """Return the newest idle run in which `stage` is not done, unless it differs in something."""
     waiting = (run for run in list_runs() if not run.is_done(stage) and not run.is_busy())
     run = next(waiting, None)
-    if run is None or _find_conflicts(run, given):
+    if run is None or _find_conflicts(run, given) or _is_of_another_version(run):
         return None
     return run if run.info["dataset"]["fingerprint"] == dataset.fingerprint else None
+
+
+def _is_of_another_version(run):
+    """Return whether a run was opened by a version whose recipes may have been others."""
+    opened = run.info.get("versions", {}).get("cifar_utils", "")
+    return opened.split(".")[:2] != cifar_utils.__version__.split(".")[:2]
 
 
 def _find_conflicts(run, given):

@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass
 
 from cifar_utils.errors import ParameterError, suggest
-from cifar_utils.precision import check_precision
 
 DATASET_NAMES = ("auto", "cifar10", "synthetic")
 RECIPE_NAMES = ("quick", "fast", "baseline")
@@ -62,7 +61,7 @@ PARAMETERS = {
     ),
     "deterministic": Parameter(bool, "same seed and machine give the same history, byte for byte"),
     "model_path": Parameter(
-        str, "a .keras or .h5 file or a run folder; empty takes the newest run"
+        str, "a .keras or .h5 file or a run folder; empty takes the newest run or what ships"
     ),
     "image_path": Parameter(str, "a picture to classify; empty takes a test image"),
     "test_index": Parameter(int, "which test image, where image_path is empty", 0, 9999),
@@ -105,8 +104,6 @@ def check_parameter(name, value):
     # Written so that NaN, which compares false with everything, is refused too.
     if parameter.low is not None and not parameter.low <= value <= parameter.high:
         raise ParameterError(f"{name} must be {parameter.describe()}, not {value!r}.")
-    if name == "precision":
-        check_precision(value)
     if name == "run_name" and value and not RUN_NAME.fullmatch(value):
         raise ParameterError(
             f"run_name names a folder: letters, digits, '.', '_' and '-', not {value!r}."

@@ -11,6 +11,7 @@ from cifar_utils.files import notebooks_dir, relative_to_project
 from cifar_utils.kernels import CellFailed, KernelDied, NotebookRun, catch_signals, watch_notebook
 from cifar_utils.opening import create_run, refuse_conflicts
 from cifar_utils.parameters import check_parameters
+from cifar_utils.precision import check_precision
 from cifar_utils.report import save_report
 from cifar_utils.runs import STAGES, find_run, now_text, this_process
 from cifar_utils.terminal import StageDisplay, describe_last_event, format_clock
@@ -66,6 +67,7 @@ def prepare_run(name, parameters, resume=False, rerun=False):
     """
     given = check_parameters({"run_name": name or "", **parameters})
     given.pop("run_name")
+    check_precision(given.get("precision"))
     for option in ("model_path", "image_path"):
         if given.get(option):
             # A kernel may start in another folder than the one this was typed in.
@@ -168,7 +170,7 @@ def _say_what_happened(run, stage, error, interrupted):
         last = describe_last_event(run.path("events.jsonl"))
         return CifarError(
             f"The kernel of {stage} died, most likely because memory ran out. Last sign of life:"
-            f" {last}. Close other programs, or take a smaller `-p batch_size` under a new --name;"
+            f" {last}. Close other programs, or take half the `-p batch_size` under a new --name;"
             f" to go on as before: {resume}"
         )
     if isinstance(error, CellFailed):

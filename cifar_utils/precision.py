@@ -14,7 +14,7 @@ def check_precision(name):
     """Refuse a number format that this machine only emulates. No TensorFlow needed.
 
     Args:
-        name: "auto", "float32" or "bfloat16".
+        name: "auto", "float32" or "bfloat16"; None is the recipe's own.
 
     Raises:
         ParameterError: For bfloat16 without hardware for it.

@@ -119,7 +119,8 @@ class Augmentation:
         alternating: Whether an image that is mirrored in one epoch is not in the next, so that two
             epochs show both of its sides (Jordan, arXiv:2404.00498, section 3.6).
         whole_pixels: Whether shifts are rounded to whole pixels, which blurs nothing, and what
-            comes in from outside mirrors the image instead of repeating its edge.
+            comes in from outside mirrors the image instead of repeating its edge. With a rotation
+            only the rounding remains.
     """
 
     rotation: float = 15.0

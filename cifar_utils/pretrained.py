@@ -4,7 +4,6 @@
 by `benchmarks/ship_weights.py`. Importing this module imports no TensorFlow; loading a model does.
 """
 
-import dataclasses
 import hashlib
 import io
 import json
@@ -35,12 +34,17 @@ def read_card(name="fast") -> dict:
         limits, SHA-256, licence.
 
     Raises:
-        ModelError: If there are no such weights.
+        ModelError: If there are no such weights, or the card cannot be read.
     """
     known = list_pretrained()
     if name not in known:
         raise ModelError(f"No weights {name!r} ship with the package. {suggest(name, known)}")
-    return json.loads((WEIGHTS_DIR / f"{name}.json").read_text(encoding="utf-8"))
+    path = WEIGHTS_DIR / f"{name}.json"
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        return {**card, "recipe": dict(card["recipe"]), "sha256": str(card["sha256"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is damaged ({error!r}). Reinstall the package.") from None
 
 
 def load_pretrained(name="fast"):
@@ -60,8 +64,9 @@ def load_pretrained(name="fast"):
     card = read_card(name)
     arrays = _read_arrays(WEIGHTS_DIR / f"{name}.npz", card["sha256"])
     from cifar_utils.models import build_model
+    from cifar_utils.recipes import recipe_from_json
 
-    model = build_model(recipe_of_card(card))
+    model = build_model(recipe_from_json(card["recipe"]))
     shapes = [tuple(weight.shape) for weight in model.weights]
     if [array.shape for array in arrays] != shapes:
         raise ModelError(
@@ -70,17 +75,6 @@ def load_pretrained(name="fast"):
         )
     model.set_weights([array.astype(np.float32) for array in arrays])
     return model
-
-
-def recipe_of_card(card):
-    """Return the `Recipe` that trained a card's weights, whatever the recipe is called today."""
-    from cifar_utils.recipes import FastRecipe, Recipe
-
-    saved = card["recipe"]
-    kind = FastRecipe if saved["network"] == "fast" else Recipe
-    names = {field.name for field in dataclasses.fields(kind)}
-    as_tuple = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
-    return kind(**{k: v for k, v in as_tuple.items() if k in names})
 
 
 def _read_arrays(path, sha256):

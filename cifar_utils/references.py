@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_utils.files import project_root
-from cifar_utils.parameters import PARAMETERS
-from cifar_utils.recipes import RECIPES
+from cifar_utils.recipes import EXECUTION_FIELDS, RECIPES
 
 LEAK_FILE = "baseline/test_set_leak.json"
 
@@ -63,11 +62,12 @@ def find_changes(info):
         Name to the run's own value; {} for the plain recipe.
     """
     used = info["recipe"]
-    plain = dataclasses.asdict(RECIPES[used["name"]])
+    plain = json.loads(json.dumps(dataclasses.asdict(RECIPES[used["name"]])))
+    used = json.loads(json.dumps(used))  # tuples and lists are the same
     return {
         name: used[name]
-        for name in PARAMETERS
-        if name in used and name in plain and used[name] != plain[name]
+        for name in plain
+        if name in used and name not in EXECUTION_FIELDS and used[name] != plain[name]
     }
 
 

@@ -21,8 +21,8 @@ from cifar_utils.files import (
     runs_dir,
     write_json,
 )
-from cifar_utils.parameters import check_parameter
-from cifar_utils.recipes import RECIPE_FIELDS, get_recipe
+from cifar_utils.parameters import check_parameter, check_parameters
+from cifar_utils.recipes import RECIPE_FIELDS, get_recipe, recipe_from_json
 
 STAGES = (
     "01_data_exploration",
@@ -100,9 +100,14 @@ class Run:
 
     @property
     def recipe(self):
-        """Return the run's `Recipe`, with the run's own changes."""
-        parameters = self.parameters
-        changes = {k: v for k, v in parameters.items() if k in RECIPE_FIELDS}
+        """Return the run's `Recipe`: what it was trained with, else what its parameters say."""
+        info = self.info
+        parameters = info.get("parameters", {})
+        changes = {k: v for k, v in parameters.items() if k in RECIPE_FIELDS and v is not None}
+        trained = info.get("recipe")
+        if trained and trained["name"] == parameters.get("recipe", trained["name"]):
+            # A recipe of the same name may be another one today.
+            return dataclasses.replace(recipe_from_json(trained), **check_parameters(changes))
         return get_recipe(parameters.get("recipe", "quick"), **changes)
 
     @cached_property

@@ -8,7 +8,7 @@ import numpy as np
 from cifar_utils.backend import keras
 from cifar_utils.batches import FollowEpoch, make_source, without_autotune
 from cifar_utils.checkpoints import SaveCheckpoint, restore_checkpoint, write_history
-from cifar_utils.errors import RunError
+from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.files import atomic_path
 from cifar_utils.machine import detect_processor
 from cifar_utils.models import build_model, build_schedule
@@ -16,7 +16,7 @@ from cifar_utils.muon import Muon
 from cifar_utils.opening import check_injected_parameters, open_run
 from cifar_utils.parameters import PARAMETERS
 from cifar_utils.precision import choose_precision, use_precision
-from cifar_utils.preprocessing import Preprocessing, one_hot, scale_images
+from cifar_utils.preprocessing import Preprocessing, one_hot, scale_images, spread_sizes
 from cifar_utils.progress import LogEvents
 from cifar_utils.runs import find_run, latest_run_with_weights
 
@@ -34,7 +34,10 @@ def get_preprocessing(run):
     """
     saved = run.read_json("preprocessing.json")
     if saved:
-        return Preprocessing.from_json(saved["preprocessing"])
+        decided = Preprocessing.from_json(saved["preprocessing"])
+        # Notebook 02 does not know how many epochs 03 was given.
+        sizes = spread_sizes(run.recipe.sizes, run.recipe.epochs)
+        return dataclasses.replace(decided, sizes=sizes)
     preprocessing = Preprocessing.from_recipe(run.recipe, run.parameters["seed"])
     run.write_json("preprocessing.json", {"preprocessing": preprocessing.to_json()})
     return preprocessing
@@ -69,8 +72,8 @@ def make_optimizer(recipe, steps_per_epoch):
         return keras.optimizers.Adam(schedule)
     return Muon(
         schedule,
-        dense_ratio=recipe.dense_ratio,
-        bias_ratio=recipe.bias_ratio,
+        dense_ratio=recipe.dense_rate * recipe.batch_size,
+        bias_ratio=recipe.bias_rate * recipe.batch_size,
         sgd_decay=recipe.weight_decay,
     )
 
@@ -104,11 +107,10 @@ def train(run, callbacks=()):
         validation included, over all the sessions that it took.
     """
     dataset, recipe, preprocessing = run.dataset, run.recipe, get_preprocessing(run)
-    precision = choose_precision(_get_precision(run, recipe))
-    describe_training(run, recipe, precision)
+    precision = _choose_precision(run, recipe)
     train_part, val_part = preprocessing.split(dataset.train_labels)
     images, labels = dataset.train_images[train_part], dataset.train_labels[train_part]
-    start = time.perf_counter()
+    began, start = time.time(), time.perf_counter()
     seed_everything(preprocessing.seed, recipe.deterministic)
     source, batches = make_source(images, labels, recipe.batch_size, preprocessing)
     with use_precision(precision):
@@ -117,6 +119,7 @@ def train(run, callbacks=()):
     identity = {"recipe": dataclasses.asdict(recipe), "data": dataset.fingerprint}
     identity |= {"preprocessing": preprocessing.to_json(), "precision": precision}
     state = restore_checkpoint(model, run.path("checkpoint.npz"), identity)
+    describe_training(run, recipe, precision)  # not before: a refusal must change nothing
     if state.epoch:
         write_history(run, state.history)  # a kill may have come between the two files
     save = SaveCheckpoint(run, identity, state, start)
@@ -140,15 +143,27 @@ def train(run, callbacks=()):
     plain = build_model(recipe)
     plain.set_weights(model.get_weights())
     if save.has_trained:  # else this session only read what others had trained
-        run.update(seconds={"training": round(save.elapsed(), 2)})
+        run.update(
+            seconds={"training": round(save.elapsed(), 2)},
+            # The last session's, in seconds since 1970: what was measured beside it?
+            training={"start": round(began), "end": round(time.time())},
+        )
     save_model(run, plain)
     return plain, state.history
 
 
-def _get_precision(run, recipe):
-    """Return the precision to ask for: what a training began with, if it goes on with "auto"."""
+def _choose_precision(run, recipe):
+    """Return the precision of a training; one that began with "auto" goes on with what it took."""
     began = run.info.get("precision") if run.path("checkpoint.npz").exists() else None
-    return began if began and recipe.precision == "auto" else recipe.precision
+    if not began or recipe.precision != "auto":
+        return choose_precision(recipe.precision)
+    try:
+        return choose_precision(began)
+    except ParameterError:
+        raise RunError(
+            f"Run {run.name!r} began in {began}, which this machine only emulates. Continue it"
+            " where it began, or train under another run_name."
+        ) from None
 
 
 def adapt_whitening(model, images):

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_runs import EPOCHS, make_run, open_again, train_once
 
-from cifar_utils import checkpoints
+from cifar_utils import checkpoints, precision, training
 from cifar_utils.backend import keras
 from cifar_utils.checkpoints import TrainingState, read_history, restore_checkpoint, write_history
 from cifar_utils.errors import RunError
+from cifar_utils.machine import Processor
 from cifar_utils.runs import Run
 from cifar_utils.training import get_preprocessing, train
 
@@ -178,6 +179,39 @@ def test_a_checkpoint_of_another_recipe_is_refused(finished_copy, change):
     finished_copy.update(parameters=change)
     with pytest.raises(RunError, match="belongs to another recipe, data set, split or precision"):
         train(finished_copy)
+
+
+def test_a_refused_checkpoint_leaves_the_run_as_it_was(finished_copy):
+    finished_copy.update(parameters={"learning_rate": 0.001})
+    before = finished_copy.path("run.json").read_bytes()
+    with pytest.raises(RunError, match="belongs to another"):
+        train(finished_copy)
+    assert finished_copy.path("run.json").read_bytes() == before
+
+
+def test_a_training_goes_on_in_the_precision_it_began_with(finished_copy, monkeypatch):
+    asked = []
+
+    def choose(name):
+        asked.append(name)
+        return "float32" if name == "float32" else "bfloat16"
+
+    monkeypatch.setattr(training, "choose_precision", choose)
+    train(finished_copy)  # "auto" would take bfloat16 here
+    assert asked == ["float32"]
+
+
+def test_a_training_that_began_in_a_precision_this_machine_lacks_is_refused(
+    finished_copy, monkeypatch
+):
+    finished_copy.update(precision="bfloat16")
+    before = finished_copy.path("run.json").read_bytes()
+    monkeypatch.setattr(precision, "find_nvidia_gpus", lambda: [])
+    processor = Processor("an old processor", 2, ("avx2",), False)
+    monkeypatch.setattr(precision, "detect_processor", lambda: processor)
+    with pytest.raises(RunError, match=r"began in bfloat16.*another run_name"):
+        train(finished_copy)
+    assert finished_copy.path("run.json").read_bytes() == before
 
 
 def test_a_checkpoint_of_another_seed_is_refused(finished_copy):

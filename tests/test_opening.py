@@ -1,12 +1,15 @@
 """Which run a notebook continues, when it opens a new one, and what is refused."""
 
+import dataclasses
 import json
 import shutil
 from types import SimpleNamespace
 
 import pytest
 
+from cifar_utils import precision
 from cifar_utils.errors import CifarError, ParameterError, RunError
+from cifar_utils.machine import Processor
 from cifar_utils.opening import create_run, open_run
 from cifar_utils.recipes import RECIPES
 from cifar_utils.runs import STAGES, find_run, latest_run_with_weights, list_runs
@@ -21,6 +24,34 @@ def open_and_finish(stage, run_name="", **given):
     run = open_run(stage, run_name, **(GIVEN | given))
     run.finish_stage()
     return run
+
+
+def test_an_unfinished_run_of_another_version_is_left_alone():
+    """Its recipe of the same name may be another one."""
+    old = open_and_finish(FIRST)
+    old.update(versions={"cifar_utils": "0.1.0"})
+    assert open_run(SECOND, "", **GIVEN).name != old.name
+
+
+def test_a_trained_run_keeps_the_recipe_that_it_was_trained_with():
+    run = open_and_finish(FIRST)
+    trained = dataclasses.asdict(RECIPES["baseline"]) | {"name": "quick", "epochs": 10}
+    for name in ("network", "optimizer", "sizes", "tta"):  # 0.2.0 did not know them
+        del trained[name]
+    run.update(recipe=json.loads(json.dumps(trained)))
+    assert (run.recipe.network, run.recipe.epochs, run.recipe.tta) == ("documented", 10, False)
+    assert run.recipe.sizes == ((32, 1.0),)
+    run.update(parameters={"epochs": 4})
+    assert run.recipe.epochs == 4
+
+
+def test_bfloat16_is_refused_before_a_run_is_opened(runs_folder, monkeypatch):
+    monkeypatch.setattr(precision, "find_nvidia_gpus", lambda: [])
+    processor = Processor("an old processor", 2, ("avx2",), False)
+    monkeypatch.setattr(precision, "detect_processor", lambda: processor)
+    with pytest.raises(ParameterError, match="an old processor would emulate it"):
+        open_run(TRAINING, "", **GIVEN, precision="bfloat16")
+    assert not runs_folder.exists()
 
 
 def test_without_any_run_a_new_one_is_opened_and_described(runs_folder):

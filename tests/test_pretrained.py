@@ -84,6 +84,13 @@ def test_weights_of_another_network_are_refused(weights):
         pretrained.load_pretrained()
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"recipe": {}}', '{"sha256": "0"}'])
+def test_a_damaged_card_is_told(weights, text):
+    (weights[0] / "fast.json").write_text(text)
+    with pytest.raises(ModelError, match=r"fast\.json is damaged.*Reinstall"):
+        pretrained.load_pretrained()
+
+
 def test_an_unknown_name_gets_the_nearest(weights):
     with pytest.raises(ModelError, match="Did you mean 'fast'"):
         pretrained.load_pretrained("fats")

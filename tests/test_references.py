@@ -37,8 +37,7 @@ def make_finished_run(folder, dataset="cifar10", **changes):
             "seconds": {"training": 10.0},
             "device": "a processor",
             "threads": 2,
-            "created_at": 1_000_000.0,
-            "end": "1970-01-12T14:00:00+00:00",  # 13 minutes and 20 seconds later
+            "training": {"start": 1_000_000, "end": 1_000_800},
             "owner": {"pid": 1},
         },
     )

@@ -140,6 +140,15 @@ def test_both_saved_models_load_and_agree_with_the_trained_one(trained):
     np.testing.assert_allclose(predict_probs(documented, images), probs, atol=1e-6)
 
 
+def test_the_sizes_follow_the_epochs_that_03_was_given():
+    """Notebook 02 wrote them for the recipe's own number of epochs."""
+    run = make_run("other-epochs", epochs=10)
+    prepared = Preprocessing.from_recipe(get_recipe("quick"), 0)
+    run.write_json("preprocessing.json", {"preprocessing": prepared.to_json()})
+    assert prepared.sizes == (24, 24, 32)
+    assert get_preprocessing(run).sizes == (24,) * 7 + (32,) * 3
+
+
 def test_validation_numbers_are_those_of_the_held_out_images(trained):
     run, model, history = trained
     _, val = get_preprocessing(run).split(run.dataset.train_labels)
