@@ -170,8 +170,8 @@ def test_the_fast_network_is_compiled_with_the_numbers_of_its_recipe():
     assert isinstance(model.optimizer, Muon)
     config = model.optimizer.get_config()
     assert (config["dense_ratio"], config["bias_ratio"], config["sgd_decay"]) == (
-        recipe.dense_ratio,
-        recipe.bias_ratio,
+        recipe.dense_rate * recipe.batch_size,
+        recipe.bias_rate * recipe.batch_size,
         recipe.weight_decay,
     )
     assert float(model.optimizer.learning_rate) == pytest.approx(recipe.learning_rate)

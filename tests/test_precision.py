@@ -40,13 +40,6 @@ def test_bfloat16_is_refused_where_it_would_be_emulated(monkeypatch):
         )
 
 
-def test_the_refusal_comes_with_the_recipe(monkeypatch):
-    pretend(monkeypatch, "avx2")
-    with pytest.raises(ParameterError, match="Take float32, or auto"):
-        get_recipe("quick", precision="bfloat16")
-    assert get_recipe("quick", precision="float32").precision == "float32"
-
-
 @pytest.mark.parametrize(
     ("features", "gpus"), [(["amx_bf16"], []), (["bf16"], []), (["avx2"], ["H100"])]
 )

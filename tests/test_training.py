@@ -18,6 +18,7 @@ from cifar_utils.models import build_schedule
 from cifar_utils.opening import create_run
 from cifar_utils.precision import choose_precision
 from cifar_utils.preprocessing import Augmentation, Preprocessing, scale_images
+from cifar_utils.recipes import get_recipe
 from cifar_utils.runs import Run
 from cifar_utils.training import (
     get_preprocessing,
@@ -169,7 +170,7 @@ def test_all_images_are_used_and_the_test_set_never_where_none_are_held_out(capf
 
 
 def test_what_notebook_02_decided_is_obeyed():
-    decided = Preprocessing(7, 0.2, Augmentation(1.0, 0.0, False))
+    decided = Preprocessing(7, 0.2, Augmentation(1.0, 0.0, False), (24, 24, 32))
     run = create_run("decided", {"recipe": "quick", "seed": 0})
     run.write_json("preprocessing.json", {"preprocessing": decided.to_json(), "mean": [0.5]})
     assert get_preprocessing(run) == decided
