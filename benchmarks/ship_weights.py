@@ -116,7 +116,7 @@ def render_card(card):
         f" {data['training_images']:,} images to learn from, {data['held_out']:,} held out.",
         f"- **Training:** recipe `{card['name']}`, seed {card['seed']},"
         f" {card['train_seconds']:,.0f} s on {card['trained_on']}."
-        " Chosen among its seeds by validation accuracy.",
+        f" The best of {card['chosen_among']} by validation accuracy.",
         f"- **File:** {card['bytes']:,} bytes, float16, SHA-256 `{card['sha256']}`.",
         f"- **Licence:** {card['licence']}",
         "",
@@ -154,7 +154,7 @@ def main(names):
     print(f"best on validation: {run.name}")
     model = load_model(run)
     model.set_weights([np.float32(np.float16(weight)) for weight in model.get_weights()])
-    card = make_card(run, model)
+    card = make_card(run, model) | {"chosen_among": len(names)}
     before = run.read_json("metrics.json")["accuracy"]["value"]
     after = card["plain"]["test"]["accuracy"]["value"]
     if abs(after - before) > 1e-3:

@@ -82,7 +82,8 @@ class Baseline(Recipe):
     reading of its learning rate, `-p val_fraction 0.1` holds out 10 % (the documented script
     watched the test set instead). Documented: 0.8297 test accuracy.
 
-    Measured: see `outputs/reference/baseline`.
+    Measured: 82.55% of the test set (n = 1 seed); 1 h 19 min of training on 1 core of AMD EPYC,
+    with other work beside it.
     """
 
     name: str = "baseline"
@@ -124,7 +125,8 @@ class Quick(FastRecipe):
 
     Command: `python -m cifar_utils run` (the default recipe).
 
-    Measured: see `outputs/reference/quick`.
+    Measured: 84.53% ± 0.14 of the test set, 85.87% ± 0.18 with six views (n = 5 seeds); 1 min 32 s
+    of training on 2 cores of AMD EPYC, 1/99 of the documented script's time.
     """
 
     name: str = "quick"
@@ -141,7 +143,8 @@ class Fast(FastRecipe):
 
     Command: `python -m cifar_utils run --recipe fast`.
 
-    Measured: see `outputs/reference/fast`.
+    Measured: 92.85% of the test set, 93.76% with six views (n = 1 seed); 43 min 10 s of training on
+    2 cores of AMD EPYC, with other work beside it.
     """
 
     name: str = "fast"
