@@ -235,7 +235,7 @@ def make_steps():
     for name, row in measured["trainings"].items():
         if name in RECIPES:
             seconds, ratio = format_seconds(row["training_seconds"]), row["ratio_to_documented"]
-            told.append(f"of `{name}` {seconds} ({ratio:.0f} ×)")
+            told.append(f"of `{name}` {seconds} ({ratio:.0f} ×),")
     peak = ", ".join(
         f"{gflops:,.0f} GFLOP/s in {name}" for name, gflops in measured["peak"].items()
     )
@@ -243,9 +243,9 @@ def make_steps():
     most = max(epoch["images"] for epoch in epochs)
     full = [epoch["epoch_seconds"] for epoch in epochs if epoch["images"] == most]
     return make_table(*module["make_rows"](measured)) + (
-        f"\nThe peak is that of a large matrix product: {peak}. At these speeds all epochs {', '.join(told)},"
-        " start, compilation and validation left out; the factor is to those of the documented"
-        " script. How quiet the machine was: full epochs of that took"
+        f"\nThe peak is that of a large matrix product: {peak}. At these speeds all epochs"
+        f" {' '.join(told)} start, compilation and validation left out; the factor is to those of"
+        " the documented script. How quiet the machine was: full epochs of that took"
         f" {min(full):.0f} to {max(full):.0f} s.\n"
     )
 
