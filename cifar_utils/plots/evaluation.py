@@ -166,7 +166,9 @@ def plot_mistakes(
         predicted = int(row.argmax())
         caption = f"{class_names[predicted]} {row[predicted]:.1%}".replace("%", " %")
         show_picture(place, image, f"given: {class_names[label]}")
-        place.set_xlabel(f"→ {caption}", fontsize=SMALL, fontweight="bold", labelpad=3)
+        # The longest class name would run out of the figure in the last column.
+        size = SMALL - 1 if len(caption) > 15 else SMALL
+        place.set_xlabel(f"→ {caption}", fontsize=size, fontweight="bold", labelpad=3)
         if flag:
             _mark_disputed(place)
     for place in axes[len(images) :]:
