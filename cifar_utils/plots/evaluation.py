@@ -164,11 +164,10 @@ def plot_mistakes(
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for place, image, label, row, flag in zip(axes, images, labels, probs, disputed, strict=False):
         predicted = int(row.argmax())
-        caption = f"{class_names[predicted]} {row[predicted]:.1%}".replace("%", " %")
+        # Whole percents: with more, the longest name would run out of the last column.
+        caption = f"{class_names[predicted]} {row[predicted]:.0%}".replace("%", " %")
         show_picture(place, image, f"given: {class_names[label]}")
-        # The longest class name would run out of the figure in the last column.
-        size = SMALL - 1 if len(caption) > 15 else SMALL
-        place.set_xlabel(f"→ {caption}", fontsize=size, fontweight="bold", labelpad=3)
+        place.set_xlabel(f"→ {caption}", fontsize=SMALL, fontweight="bold", labelpad=3)
         if flag:
             _mark_disputed(place)
     for place in axes[len(images) :]:
