@@ -133,7 +133,7 @@ def render_card(card):
         )
     lines += [
         "",
-        f"n = {card['plain']['test']['n']:,} test images, seen once. The temperature was fitted on"
+        f"n = {card['plain']['test']['n']:,} test images, which nothing was chosen by. The temperature was fitted on"
         f" the held-out images; calibration error: {card['plain']['calibration']['bins']} bins.",
         "",
         "**Limits**",
