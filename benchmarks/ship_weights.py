@@ -133,8 +133,9 @@ def render_card(card):
         )
     lines += [
         "",
-        f"n = {card['plain']['test']['n']:,} test images, which nothing was chosen by. The temperature"
-        f" was fitted on the held-out images; calibration error: {card['plain']['calibration']['bins']} bins.",
+        f"n = {card['plain']['test']['n']:,} test images, which nothing was chosen by. The"
+        " temperature was fitted on the held-out images; calibration error:"
+        f" {card['plain']['calibration']['bins']} bins.",
         "",
         "**Limits**",
         "",
