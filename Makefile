@@ -26,7 +26,7 @@ TENSORFLOW = $(shell if [ "$$(uname -sm)" != "Linux x86_64" ]; then echo tensorf
 COLAB := .venv-colab
 COLAB_READY := $(COLAB)/.ready
 COLAB_TESTS := colab widget inference models pictures training batches checkpoints \
-	preprocessing evaluation plots files layers fast_network muon tta pretrained calibration
+	preprocessing evaluation plots files layers fast_network muon tta pretrained calibration views
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' $(MAKEFILE_LIST) | \
@@ -74,7 +74,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) with $(PYTHON): about 2 GB on disk, once."
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "Python's venv module is incomplete. On Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt \
-		'$(TENSORFLOW)' --editable '.[lab,dev]'
+		'$(TENSORFLOW)' --editable '.[lab,dev,onnx,heic]'
 	@touch $@
 	@echo "Ready."
 

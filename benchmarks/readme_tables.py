@@ -204,23 +204,26 @@ def make_shipped():
     """Write how good the shipped weights are."""
     card = read_card("fast")
     rows = []
-    for key, title in (("plain", "one view"), ("tta", "six views")):
-        part = card[key]
-        calibration = part["calibration"]
+    for kind, part in card["views"].items():
+        answers = part["test_answers"]
         rows.append(
             [
-                title,
+                kind,
                 f"{part['validation_accuracy']:.2%}",
                 _interval(part["test"]["accuracy"]),
-                f"{calibration['ece_uncalibrated']:.2%}, {calibration['ece']:.2%}",
+                f"{part['test_ece_uncalibrated']:.2%}, {part['test_ece']:.2%}",
+                f"{answers['coverage']:.1%}",
+                f"{answers['accuracy']:.2%}",
             ]
         )
     return make_table(
         [
-            f"seed {card['seed']}, float16",
+            f"seed {card['seed']}, float16; views",
             "validation accuracy",
             "test accuracy (95 % interval)",
-            "calibration error, before and after one temperature",
+            "calibration error, before and after",
+            "test images answered",
+            "of these right",
         ],
         rows,
     )
@@ -250,7 +253,99 @@ def make_steps():
     )
 
 
+def read_measured(name):
+    """Return what a benchmark of this folder wrote."""
+    return json.loads(Path(__file__).with_name(f"{name}.json").read_text(encoding="utf-8"))
+
+
+def make_exports():
+    """One row per export format."""
+    rows = [
+        [
+            f"`{row['format']}`",
+            f"{row['bytes'] / 1e6:.1f} MB",
+            f"{row['largest_difference']:.0e}",
+            "no" if row["without_tensorflow"] else "yes",
+        ]
+        for row in read_measured("export_matrix")["rows"]
+    ]
+    return make_table(["format", "size", "largest difference", "needs TensorFlow"], rows)
+
+
+def make_inference():
+    """One row per engine and kind of views: start, latency, memory; then the folder."""
+    measured = read_measured("inference_speed")
+    rows = [
+        [
+            row["engine"] if row["engine"] != "model.predict" else "Keras's own `model.predict`",
+            row["views"],
+            f"{row['load_to_first_answer_seconds']:.2f} s",
+            f"{row['small_ms']:.1f} ms",
+            f"{row['large_ms']:.1f} ms" if "large_ms" in row else "–",
+            f"{row['memory_mb']} MB",
+        ]
+        for row in measured["rows"]
+    ]
+    header = ["engine", "views", "load to first answer", "32×32", "640×480", "memory"]
+    told = ", ".join(
+        f"{count:,} ({views})" for views, count in measured["folder_pictures_per_second"].items()
+    )
+    return make_table(header, rows) + (
+        f"\nOn {measured['machine']}: median of a picture that is decoded already, on one core."
+        f" A folder of {measured['folder_pictures']:,} pictures of 32×32, reading included, on all"
+        f" cores: {told} pictures a second.\n"
+    )
+
+
+def make_crops():
+    """The best ways of showing the network a scene, on validation images; the test; photographs."""
+    measured = read_measured("photo_crops")
+    shown = [row for row in measured["validation"] if row["average"] == "mean"][:5]
+    simple = ("squash", "centre", "letterbox")
+    shown += [r for r in measured["validation"] if r["crops"] in simple and r not in shown]
+    table = make_table(
+        ["crops, averaged", "validation scenes right (95 % interval)"],
+        [
+            [
+                row["crops"],
+                f"{row['accuracy']:.1%} ({row['interval'][0]:.1%} to {row['interval'][1]:.1%})",
+            ]
+            for row in shown
+        ],
+    )
+    test = measured["test"]
+    told = ", ".join(f"{name} {test[name]['accuracy']:.1%}" for name in simple)
+    answers = test["answers"]
+    return table + (
+        f"\nOn {answers['n']:,} scenes of test images, once: {test['chosen']['accuracy']:.1%} with"
+        f" the choice of this project; {told}. {answers['coverage']:.0%} of them get an answer that"
+        f" is not called unsure, and {answers['accuracy']:.1%} of these are right.\n"
+    )
+
+
+def make_photos():
+    """Real photographs: how many are right, how many get a confident answer."""
+    rows = []
+    for row in read_measured("photo_crops")["photos"]:
+        right = f"{row['right']} of {row['n']}" if "right" in row else "–"
+        sure = f"{row['right_of_answered']} of {row['answered']}" if "right" in row else "–"
+        rows.append([row["kind"], right, f"{row['answered']} of {row['n']}", sure])
+    for kind, row in read_measured("none_of_the_classes")["kinds"].items():
+        if kind != "photographs":
+            rows.append([f"none: {kind}", "–", f"{row['confident']} of {row['n']}", "–"])
+    for label, row in read_measured("none_of_the_classes").get("left_out", {}).items():
+        row = row["unknown"]
+        rows.append(
+            [f"{label}, which `quick` never saw", "–", f"{row['confident']} of {row['n']}", "–"]
+        )
+    return make_table(["pictures", "right", "answered with confidence", "of these right"], rows)
+
+
 TABLES = {
+    "exports": make_exports,
+    "inference": make_inference,
+    "crops": make_crops,
+    "photos": make_photos,
     "shipped": make_shipped,
     "steps": make_steps,
     "ending": make_ending,

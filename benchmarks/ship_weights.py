@@ -2,24 +2,38 @@
 
     python benchmarks/ship_weights.py RUN [RUN …]
 
-Chooses by validation accuracy in the last epoch, fits the temperature on the images that the run
-held out, and writes `cifar_utils/weights/RECIPE.npz` (float16), `.json` (the model card) and
-`.md` (the same for people). The numbers of the card are those of the file that ships: evaluated in
-float32, with the values that float16 kept. Refuses a run on the synthetic set, one without at least
+Chooses by validation accuracy in the last epoch, fits temperature and threshold on the images that
+the run held out, and writes into `cifar_utils/weights/`: `RECIPE.npz` (the weights in float16, for
+Keras), `.tflite` (the same network exported, for the classifier), `.json` (the model card) and
+`.md` (the same for people). The numbers of the card are those of the exported file: float32, with
+the values that float16 kept. Refuses a run on the synthetic set, one without at least
 5,000 images held out, and one whose accuracy float16 changes by more than 0.1 points.
 """
 
+import dataclasses
+import hashlib
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.calibration import ECE_BINS, apply_temperature, compute_ece, fit_temperature
+from cifar_utils.calibration import (
+    ECE_BINS,
+    apply_temperature,
+    compute_ece,
+    fit_calibration,
+    measure_answers,
+)
 from cifar_utils.checkpoints import read_history
+from cifar_utils.engines import LiteRTEngine
 from cifar_utils.errors import CifarError, RunError
 from cifar_utils.evaluation import compute_metrics
-from cifar_utils.files import relative_to_project, write_text
+from cifar_utils.files import atomic_path, relative_to_project, write_text
+from cifar_utils.machine import count_cores
 from cifar_utils.pretrained import WEIGHTS_DIR, read_card, save_pretrained
 from cifar_utils.runs import find_run
+from cifar_utils.views import VIEWS, average_views, make_views
 
 LIMITS = (
     "Ten classes only: whatever the picture shows, the answer is one of them.",
@@ -41,28 +55,17 @@ def choose_run(runs):
     return max(runs, key=lambda run: read_history(run)["val_accuracy"][-1])
 
 
-def describe_calibration(labels, probs, temperature):
-    """Return the calibration error of some predictions, before and after the temperature."""
-    return {
-        "ece_uncalibrated": round(compute_ece(labels, probs), 5),
-        "ece": round(compute_ece(labels, apply_temperature(probs, temperature)), 5),
-        "bins": ECE_BINS,
-        "n": len(labels),
-    }
-
-
-def make_card(run, model):
-    """Evaluate a model on the held-out and the test images, and describe it.
+def make_card(run, engine):
+    """Evaluate a network on the held-out and the test images, and describe it.
 
     Args:
         run: The run that it comes from.
-        model: With the weights that will ship.
+        engine: Runs the file that will ship.
 
     Returns:
         The card, JSON-ready.
     """
-    from cifar_utils.training import get_preprocessing, predict_probs
-    from cifar_utils.tta import add_test_time_augmentation
+    from cifar_utils.training import get_preprocessing
 
     data, info = run.dataset, run.info
     _, val = get_preprocessing(run).split(data.train_labels)
@@ -84,18 +87,29 @@ def make_card(run, model):
         "licence": "MIT, as the package. CIFAR-10: Krizhevsky, 2009; no licence is stated for it.",
         "limits": list(LIMITS),
     }
-    for key, network in (("plain", model), ("tta", add_test_time_augmentation(model))):
-        probs_val = predict_probs(network, data.train_images[val])
-        probs = predict_probs(network, data.test_images)
-        temperature = fit_temperature(data.train_labels[val], probs_val)
-        metrics = compute_metrics(data.test_labels, probs, data.class_names)
-        card[key] = {
+    parts = [(data.train_images[val], data.train_labels[val])]
+    parts.append((data.test_images, data.test_labels))
+    answers = [[engine.run(view) for view in make_views(images, "six")] for images, _ in parts]
+    card["views"] = {}
+    for kind, weights in VIEWS.items():
+        probs_val, probs = (average_views(np.stack(part[: len(weights)]), kind) for part in answers)
+        fitted = fit_calibration(data.train_labels[val], probs_val)
+        calibrated = apply_temperature(probs, fitted.temperature)
+        card["views"][kind] = {
             "validation_accuracy": float((probs_val.argmax(1) == data.train_labels[val]).mean()),
-            "test": metrics,
-            "temperature": round(temperature, 4),
-            "calibration": describe_calibration(data.test_labels, probs, temperature),
+            "calibration": dataclasses.asdict(fitted),
+            "test": compute_metrics(data.test_labels, probs, data.class_names),
+            "test_ece_uncalibrated": round(compute_ece(data.test_labels, probs), 5),
+            "test_ece": round(compute_ece(data.test_labels, calibrated), 5),
+            "ece_bins": ECE_BINS,
+            "test_answers": measure_answers(data.test_labels, calibrated, fitted.threshold),
         }
     return card
+
+
+def describe_file(name, content):
+    """Return name, size and SHA-256 of a file."""
+    return {"file": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def render_card(card):
@@ -117,25 +131,32 @@ def render_card(card):
         f"- **Training:** recipe `{card['name']}`, seed {card['seed']},"
         f" {card['train_seconds']:,.0f} s on {card['trained_on']}."
         f" The best of {card['chosen_among']} by validation accuracy.",
-        f"- **File:** {card['bytes']:,} bytes, float16, SHA-256 `{card['sha256']}`.",
+        f"- **Files:** `{card['name']}.npz`, {card['bytes']:,} bytes, float16, SHA-256"
+        f" `{card['sha256']}`; `{card['exported']['file']}`, the same network exported,"
+        f" {card['exported']['bytes']:,} bytes, SHA-256 `{card['exported']['sha256']}`.",
         f"- **Licence:** {card['licence']}",
         "",
-        "| | test accuracy (95 % interval) | temperature | calibration error, before and after |",
-        "| --- | --- | --- | --- |",
+        "| views | test accuracy (95 % interval) | calibration error, before and after |"
+        " temperature | answers from | test images answered | of these right |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for key, title in (("plain", "one view"), ("tta", "six views")):
-        part, accuracy = card[key], card[key]["test"]["accuracy"]
-        calibration = part["calibration"]
+    for kind, part in card["views"].items():
+        accuracy, answers = part["test"]["accuracy"], part["test_answers"]
+        fitted = part["calibration"]
         lines.append(
-            f"| {title} | {accuracy['value']:.2%} ({accuracy['low']:.2%} to {accuracy['high']:.2%})"
-            f" | {part['temperature']:.3f} | {calibration['ece_uncalibrated']:.2%},"
-            f" {calibration['ece']:.2%} |"
+            f"| {kind} | {accuracy['value']:.2%} ({accuracy['low']:.2%} to {accuracy['high']:.2%})"
+            f" | {part['test_ece_uncalibrated']:.2%}, {part['test_ece']:.2%}"
+            f" | {fitted['temperature']:.3f} | {fitted['threshold']:.1%}"
+            f" | {answers['coverage']:.1%} | {answers['accuracy']:.2%} |"
         )
+    one = card["views"]["one"]
     lines += [
         "",
-        f"n = {card['plain']['test']['n']:,} test images, which nothing was chosen by. The"
-        " temperature was fitted on the held-out images; calibration error:"
-        f" {card['plain']['calibration']['bins']} bins.",
+        f"n = {one['test']['n']:,} test images, which nothing was chosen by. Temperature and"
+        " threshold (the probability from which on an answer is given, and not called unsure)"
+        f" were fitted on the {one['calibration']['n']:,} held-out images; calibration error:"
+        f" {one['ece_bins']} bins. `mirrored` is what the classifier takes unless told otherwise:"
+        " the image and its mirror image.",
         "",
         "**Limits**",
         "",
@@ -147,7 +168,8 @@ def render_card(card):
 
 def main(names):
     """Choose, evaluate, write."""
-    from cifar_utils.training import load_model
+    from cifar_utils.conversion import write_model
+    from cifar_utils.run_models import load_model
 
     if not names:
         raise RunError("Name the runs to choose from: python benchmarks/ship_weights.py RUN …")
@@ -155,14 +177,21 @@ def main(names):
     print(f"best on validation: {run.name}")
     model = load_model(run)
     model.set_weights([np.float32(np.float16(weight)) for weight in model.get_weights()])
-    card = make_card(run, model) | {"chosen_among": len(names)}
+    with tempfile.TemporaryDirectory() as folder:
+        exported = Path(folder, f"{run.info['recipe']['name']}.tflite")
+        write_model(model, exported, "tflite", half=True)
+        content = exported.read_bytes()
+        card = make_card(run, LiteRTEngine(exported, count_cores()))
+    card |= {"chosen_among": len(names), "exported": describe_file(exported.name, content)}
     before = run.read_json("metrics.json")["accuracy"]["value"]
-    after = card["plain"]["test"]["accuracy"]["value"]
+    after = card["views"]["one"]["test"]["accuracy"]["value"]
     if abs(after - before) > 1e-3:
         raise RunError(
             f"float16 takes the test accuracy from {before:.2%} to {after:.2%}, more than 0.1"
             " points: nothing was written."
         )
+    with atomic_path(WEIGHTS_DIR / exported.name) as temporary:
+        temporary.write_bytes(content)
     path, _ = save_pretrained(card["name"], model.get_weights(), card)
     written = write_text(WEIGHTS_DIR / f"{path.stem}.md", render_card(read_card(path.stem)))
     print("wrote", relative_to_project(path), "and", relative_to_project(written))

@@ -21,8 +21,9 @@ from cifar_utils.files import atomic_path, relative_to_project, write_json
 from cifar_utils.models import build_model
 from cifar_utils.opening import open_run, refuse_conflicts
 from cifar_utils.references import LEAK_FILE, reference_dir
+from cifar_utils.run_models import load_model
 from cifar_utils.runs import find_run, runs_dir
-from cifar_utils.training import load_model, predict_probs, train
+from cifar_utils.training import predict_probs, train
 from cifar_utils.uncertainty import add_interval, compute_wilson_interval
 
 WANTED = {"dataset": "cifar10", "recipe": "baseline", "seed": 0, "val_fraction": 0.1}

@@ -1,4 +1,4 @@
-"""The command line: `python -m cifar_utils run | data | doctor | notebooks | links`."""
+"""The command line: `python -m cifar_utils run | predict | export | data | doctor | …`."""
 
 import sys
 import time
@@ -84,6 +84,93 @@ def run(recipe, dataset, name, pairs, resume, from_stage, only):
     else:
         click.echo("Every stage of this run is done already.")
     click.echo(pipeline.describe_result(prepared, time.monotonic() - start))
+
+
+@main.command()
+@click.argument("paths", nargs=-1, type=click.Path())
+@click.option("--model", help="A run, a model file or a shipped model; default: what ships.")
+@click.option("--top", type=click.IntRange(1, 10), default=3, show_default=True, help="Classes.")
+@click.option("--json", "form", flag_value="json", help="Print one JSON document.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@click.option("--test-image", "numbers", type=int, multiple=True, help="A test image by number.")
+@click.option("--views", default="mirrored", show_default=True, help="one, mirrored or six.")
+@click.option("--backend", help="LiteRT, ONNX Runtime or Keras; default: the first installed.")
+@click.option("--heat-maps", type=click.Path(file_okay=False), help="Folder for heat maps (PNG).")
+def predict(paths, model, top, form, numbers, views, backend, heat_maps):
+    """Classify pictures: files, folders, test images.
+
+    Exits with 0 only if every picture was read; each that was not has one line on stderr.
+
+    \b
+    Examples:
+      python -m cifar_utils predict cat.jpg photos/
+      python -m cifar_utils predict photos/ --csv > answers.csv
+      python -m cifar_utils predict --test-image 17 --model my-run --top 5
+    """
+    from tqdm import tqdm
+
+    from cifar_utils import predict_command
+    from cifar_utils.inference import Classifier
+
+    named = [(str(path), path) for path in predict_command.list_pictures(paths)]
+    named += predict_command.load_test_images(numbers)
+    if not named:
+        raise ParameterError("Name a picture, a folder of pictures, or a --test-image.")
+    classifier = Classifier.load(model, views, backend)
+    if not form:
+        click.echo(f"{classifier.source} {classifier.engine}.", err=True)
+    rows, failed = [], 0
+    outcomes = predict_command.classify(classifier, named)
+    # Without a terminal, or for a few pictures, there is no bar.
+    quiet = len(named) < 100 or not sys.stderr.isatty()
+    for name, picture, outcome in tqdm(outcomes, total=len(named), unit="picture", disable=quiet):
+        if isinstance(outcome, Exception):
+            failed += 1
+            tqdm.write(f"{name}: {outcome}", file=sys.stderr)
+            rows.append({"picture": name, "error": str(outcome)})
+            continue
+        rows.append(predict_command.describe_prediction(name, outcome, top))
+        if heat_maps:
+            path = predict_command.save_heat_map(classifier, picture, name, heat_maps)
+            rows[-1]["heat_map"] = str(path)
+        if not form:
+            tqdm.write(predict_command.render_line(rows[-1]))
+    if form == "json":
+        click.echo(predict_command.render_json(rows, classifier))
+    elif form == "csv":
+        click.echo(predict_command.render_csv(rows, top))
+    if failed:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("name", metavar="RUN")
+@click.option(
+    "--format",
+    "kinds",
+    multiple=True,
+    required=True,
+    help="keras, h5, tflite, onnx or savedmodel; may be repeated.",
+)
+@click.option("--output", type=click.Path(), help="File to write; default: exports/ of the run.")
+def export(name, kinds, output):
+    """Write a run's network, or a shipped one, as a file for other programs.
+
+    It takes uint8 images (n, 32, 32, 3) and gives probabilities. The file is read again in a
+    process of its own and compared with the network on 1,000 test images.
+
+    \b
+    Examples:
+      python -m cifar_utils export my-run --format onnx --format tflite
+      python -m cifar_utils export fast --format keras --output fast.keras
+    """
+    if output and len(kinds) > 1:
+        raise ParameterError("--output names one file: give one --format with it.")
+    from cifar_utils import exports
+
+    network = exports.find_network(name)
+    for kind in kinds:
+        click.echo(exports.describe_export(exports.export(network, kind, output)))
 
 
 @main.command()

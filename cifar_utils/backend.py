@@ -7,10 +7,9 @@ imports it or TensorFlow at module level, so that everything without a network s
 import importlib.util
 import os
 import re
-import sys
-import tempfile
 
 from cifar_utils.errors import CifarError
+from cifar_utils.quiet import hold_back
 
 # What TensorFlow 2.21 writes to file descriptor 2 at import whatever TF_CPP_MIN_LOG_LEVEL says.
 # These lines alone are held back: anything else may be a real warning.
@@ -35,19 +34,8 @@ def _import_keras():
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if os.environ["KERAS_BACKEND"] == "tensorflow" and not importlib.util.find_spec("tensorflow"):
         raise CifarError(INSTALL_HINT)
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            import keras
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            held.seek(0)
-            lines = [line for line in held if not IMPORT_NOISE.search(line)]
-            if b"".join(lines).strip():
-                os.write(2, b"".join(lines))
+    with hold_back(IMPORT_NOISE):
+        import keras
     return keras
 
 

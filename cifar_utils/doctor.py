@@ -107,6 +107,15 @@ def _check_python():
     yield Finding("ok", f"Python {platform.python_version()} on {platform.platform()}")
 
 
+def _check_engines():
+    from cifar_utils.inference import describe_engines
+
+    told = describe_engines()
+    any_light = any("installed" in line for line in told[:2])
+    advice = "" if any_light else "pip install ai-edge-litert, to classify without TensorFlow."
+    yield Finding("ok" if any_light else "note", "; ".join(told), advice)
+
+
 def _check_tensorflow():
     from cifar_utils.backend import keras  # its error says what to install
 
@@ -203,6 +212,7 @@ def _check_recipes():
 SECTIONS = {
     "Python": _check_python,
     "TensorFlow": _check_tensorflow,
+    "Classifying": _check_engines,
     "Processor": _check_processor,
     "GPU": _check_gpu,
     "Memory and disk": _check_memory,

@@ -23,6 +23,10 @@ class RunError(CifarError):
     """A run folder is missing, busy, finished or belongs to other parameters."""
 
 
+class ModelError(CifarError):
+    """A file is no model that can be used."""
+
+
 class ImageError(CifarError, ValueError):
     """A picture cannot be read."""
 

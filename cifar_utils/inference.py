@@ -1,28 +1,34 @@
 """Any picture in, class probabilities out: the one classifier behind widget, notebook and command.
 
-Importing this module imports no TensorFlow; loading a model does.
+The shipped weights and every run hold an exported network, so that neither importing this module
+nor classifying a picture imports TensorFlow.
 """
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cifar_utils.calibration import Calibration, apply_temperature
+from cifar_utils.crops import choose_boxes
 from cifar_utils.data import CLASS_NAMES
+from cifar_utils.engines import ENGINES, open_engine, to_input
 from cifar_utils.errors import ParameterError
+from cifar_utils.machine import count_cores
 from cifar_utils.model_files import (
+    EXPORTED,
     ModelSource,
     check_probabilities,
     check_shapes,
     find_model,
-    load_keras_model,
 )
-from cifar_utils.pictures import open_picture, to_model_view
-from cifar_utils.preprocessing import IMAGE_SIZE, scale_images
+from cifar_utils.pictures import open_picture
+from cifar_utils.preprocessing import IMAGE_SIZE
+from cifar_utils.views import VIEWS, average_views, cut_out, make_views
 
-# Every call is padded to one of these sizes, so that the graph is built twice at most and memory
-# does not grow (keras#13118).
-BATCH_SIZES = (1, 128)
+DEFAULT_VIEWS = "mirrored"  # on held-out images as right as `six`, for a third of the time
+READ_AHEAD = 64  # pictures that `predict_many` reads before it asks the network
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,18 +37,24 @@ class Prediction:
 
     Attributes:
         class_names: The classes, most probable first.
-        probs: Their probabilities in [0, 1], in the same order. Uncalibrated: the network must
-            answer with one of its classes, also for a picture that shows none of them.
-        view: uint8 (32, 32, 3), the picture as the network saw it.
+        probs: Their probabilities in [0, 1], in the same order; calibrated if `calibrated`.
+        view: uint8 (32, 32, 3), the picture as the network saw it; of several crops the first.
+        boxes: The crops that the network saw, rows (left, top, right, bottom) in the picture.
+        unsure: Whether the answer is less sure than what is right often enough on images that the
+            network never learnt from; always False for a model without a calibration.
+        calibrated: Whether the model has one.
     """
 
     class_names: tuple[str, ...]
     probs: tuple[float, ...]
     view: np.ndarray
+    boxes: tuple[tuple[int, int, int, int], ...] = ()
+    unsure: bool = False
+    calibrated: bool = False
 
     @property
     def label(self) -> str:
-        """The most probable class."""
+        """The most probable class, also if the answer is unsure."""
         return self.class_names[0]
 
     @property
@@ -55,72 +67,141 @@ class Prediction:
         return list(zip(self.class_names[:k], self.probs[:k], strict=True))
 
     def __str__(self):
-        return ", ".join(f"{name} {prob:.1%}" for name, prob in self.top())
+        ranked = ", ".join(f"{name} {prob:.1%}" for name, prob in self.top())
+        return f"unsure: {ranked}" if self.unsure else ranked
 
 
 class Classifier:
-    """A loaded model with its contract: uint8 images in, probabilities of the ten classes out.
+    """A loaded model with its contract: pictures in, probabilities of the ten classes out.
 
-    Make one with `Classifier.load`.
+    Make one with `Classifier.load`. It may be used by several threads; they take turns.
 
     Attributes:
         class_names: The classes in the order of the model's outputs.
         source: A `ModelSource`; `str(classifier.source)` is a sentence for people.
+        engine: What runs the model, and why that: a sentence.
+        views: How many views of each image are averaged; see `views.VIEWS`.
+        calibration: The `calibration.Calibration` in use, or None.
     """
 
-    def __init__(self, model, source: ModelSource):
-        self._model = model
-        self.source = source
+    def __init__(self, engine, source: ModelSource, why="", views=DEFAULT_VIEWS):
+        self._engine, self._lock = engine, threading.Lock()
+        self.source, self.engine, self.views = source, why or engine.name, views
         self.class_names = tuple(CLASS_NAMES)
-        check_shapes(model, source.path, len(self.class_names))
-        # One at a time: this also builds the graph that the first picture would wait for.
-        answers = [self.predict_batch(image[None]) for image in _probe_images()]
-        check_probabilities(np.concatenate(answers), source.path)
+        saved = source.calibration.get(views)
+        self.calibration = Calibration(**saved) if saved else None
+        check_shapes(engine.shapes, source.path, len(self.class_names))
+        check_probabilities(engine.run(to_input(engine, _probe_images())), source.path)
+        self._run(_probe_images()[:1])  # prepares what the first picture would wait for
 
     @classmethod
-    def load(cls, source=None) -> "Classifier":
+    def load(cls, source=None, views=DEFAULT_VIEWS, backend=None, threads=None) -> "Classifier":
         """Load a model.
 
         Args:
-            source: None for the newest run with weights, or, where there is none, the weights that
-                ship with the package; a run folder; or a `.keras` or `.h5` file. A file without a
-                `run.json` beside it is taken for the documented model.
+            source: None for the weights that ship with the package; a run folder or a run's name;
+                a `.keras`, `.h5`, `.tflite` or `.onnx` file. A `.keras` or `.h5` file is converted
+                once, with TensorFlow, and kept in the user's cache. A file without a `run.json`
+                beside it is taken for the documented model: RGB divided by 255 in, softmax out,
+                CIFAR-10's order of classes.
+            views: "one", "mirrored" (the image and its mirror image) or "six".
+            backend: "LiteRT", "ONNX Runtime" or "Keras"; None takes the first that is installed.
+            threads: Processor cores to use; None takes all.
 
         Returns:
             A `Classifier`, warmed up.
 
         Raises:
+            ParameterError: If there is no such kind of views.
             RunError: If the run has no weights yet.
             ModelError: If the file is missing, is no model, or does not fit (32×32×3 in, ten
-                probabilities out).
+                probabilities out), or nothing that is installed can run it.
         """
+        if views not in VIEWS:
+            raise ParameterError(f"There is no kind of views {views!r}. Valid: {', '.join(VIEWS)}.")
         found = find_model(source)
-        if found.shipped:
-            from cifar_utils.pretrained import load_pretrained
+        files = found.files
+        if backend != "Keras" and not any(suffix in files for suffix in EXPORTED):
+            from cifar_utils.conversion import convert_once
 
-            return cls(load_pretrained(found.recipe), found)
-        return cls(load_keras_model(found.path), found)
+            files = convert_once(found.path, backend) | files
+        engine, why = open_engine(files, threads or count_cores(), backend)
+        return cls(engine, found, why, views)
 
-    def predict(self, image) -> Prediction:
-        """Classify one picture.
+    def predict(self, image) -> "Prediction | list[Prediction]":
+        """Classify one picture, or each image of a batch.
 
         Args:
-            image: Whatever `pictures.open_picture` takes: a path, bytes, PIL image or array.
+            image: Whatever `pictures.open_picture` takes: a path, bytes, PIL image or array. An
+                array (n, h, w, channels) is n pictures.
 
         Returns:
-            A `Prediction`.
+            A `Prediction`; of a batch a list of them.
 
         Raises:
             ImageError: If it cannot be read as a picture.
         """
-        view = to_model_view(open_picture(image), IMAGE_SIZE)
-        probs = self.predict_batch(view[None])[0]
-        order = np.argsort(-probs, kind="stable")
-        return Prediction(
-            class_names=tuple(self.class_names[i] for i in order),
-            probs=tuple(float(probs[i]) for i in order),
-            view=view,
-        )
+        if getattr(image, "ndim", 0) == 4:
+            return list(self.predict_many(image))
+        return next(self.predict_many([image]))
+
+    def predict_many(self, pictures):
+        """Classify many pictures, a few dozen at a time.
+
+        Args:
+            pictures: Iterable of whatever `pictures.open_picture` takes.
+
+        Yields:
+            A `Prediction` for each, in order.
+
+        Raises:
+            ImageError: If one cannot be read; those read before it have been yielded.
+        """
+        waiting = []
+        for picture in pictures:
+            try:
+                waiting.append(self.prepare(picture))
+            except Exception:
+                yield from self.predict_prepared(waiting)
+                raise
+            if len(waiting) == READ_AHEAD:
+                yield from self.predict_prepared(waiting)
+                waiting = []
+        yield from self.predict_prepared(waiting)
+
+    def prepare(self, picture):
+        """Read a picture and cut out what the network will see of it.
+
+        Args:
+            picture: Whatever `pictures.open_picture` takes.
+
+        Returns:
+            `(crops, boxes)`: uint8 (k, 32, 32, 3) and where they lie in the picture.
+
+        Raises:
+            ImageError: If it cannot be read as a picture.
+        """
+        image = open_picture(picture)
+        boxes = choose_boxes(*image.size)
+        return cut_out(image, boxes), boxes
+
+    def predict_prepared(self, prepared):
+        """Classify what `prepare` made, all in one go.
+
+        Args:
+            prepared: List of `(crops, boxes)`.
+
+        Returns:
+            A list of `Prediction`s.
+        """
+        if not prepared:
+            return []
+        probs = self.predict_batch(np.concatenate([crops for crops, _ in prepared]))
+        ends = np.cumsum([len(crops) for crops, _ in prepared])[:-1]
+        return [
+            self._describe(part.mean(axis=0), crops[0], boxes)
+            for part, (crops, boxes) in zip(np.split(probs, ends), prepared, strict=True)
+        ]
 
     def predict_batch(self, images) -> np.ndarray:
         """Classify images that have the model's size already.
@@ -129,7 +210,8 @@ class Classifier:
             images: uint8 (n, 32, 32, 3), pixels 0 to 255; n may be 0.
 
         Returns:
-            float32 (n, 10), probabilities in the order of `class_names`.
+            float32 (n, 10), probabilities in the order of `class_names`, calibrated if the model
+            has a calibration.
 
         Raises:
             ValueError: If the images have another shape or type.
@@ -140,14 +222,42 @@ class Classifier:
                 f"Expected uint8 images of shape (n, 32, 32, 3), got {images.dtype} "
                 f"{images.shape}. Use predict() for a picture of another size."
             )
-        size = BATCH_SIZES[0] if len(images) <= BATCH_SIZES[0] else BATCH_SIZES[-1]
-        probs = np.empty((len(images), len(self.class_names)), np.float32)
-        for start in range(0, len(images), size):
-            part = images[start : start + size]
-            padded = np.zeros((size, *images.shape[1:]), np.float32)
-            padded[: len(part)] = scale_images(part)
-            probs[start : start + size] = self._model.predict_on_batch(padded)[: len(part)]
-        return probs
+        probs = self._run(images)
+        if self.calibration is None:
+            return probs
+        return apply_temperature(probs, self.calibration.temperature).astype(np.float32)
+
+    def _run(self, images):
+        """Return the uncalibrated probabilities, averaged over the views."""
+        views = make_views(images, self.views)
+        flat = to_input(self._engine, views.reshape(-1, *images.shape[1:]))
+        with self._lock:
+            probs = self._engine.run(flat)
+        return average_views(probs.reshape(*views.shape[:2], probs.shape[-1]), self.views)
+
+    def _describe(self, probs, view, boxes):
+        """Make a `Prediction` of calibrated probabilities (10,)."""
+        order = np.argsort(-probs, kind="stable")
+        calibration = self.calibration
+        return Prediction(
+            class_names=tuple(self.class_names[i] for i in order),
+            probs=tuple(float(probs[i]) for i in order),
+            view=view,
+            boxes=tuple(tuple(int(edge) for edge in box) for box in boxes),
+            unsure=calibration is not None and probs[order[0]] < calibration.threshold,
+            calibrated=calibration is not None,
+        )
+
+
+def describe_engines() -> list[str]:
+    """List the engines in the order in which they are tried, and whether each is installed."""
+    from cifar_utils.engines import INSTALL, is_installed
+
+    return [
+        f"{engine.name}: "
+        + ("installed" if is_installed(engine) else f"pip install {INSTALL[engine.name]}")
+        for engine in ENGINES
+    ]
 
 
 def _probe_images():
@@ -176,10 +286,10 @@ def open_classifier(run_name="", model_path="", image_path=""):
     for name, path in (("model_path", model_path), ("image_path", image_path)):
         if path and not Path(path).expanduser().exists():
             raise ParameterError(f"There is no file {path} ({name}), seen from {Path.cwd()}.")
+    from cifar_utils.opening import start_trained_run
     from cifar_utils.runs import latest_run_with_weights
-    from cifar_utils.training import open_trained_run
 
     if not run_name and (model_path or latest_run_with_weights() is None):
         return None, Classifier.load(model_path or None)
-    run = open_trained_run("05_inference_widget", run_name)
+    run = start_trained_run("05_inference_widget", run_name)
     return run, Classifier.load(model_path or run.dir)

@@ -38,9 +38,13 @@ def detect_processor() -> Processor:
         features = tuple(feature for feature in ("avx2", "avx512f") if feature in words)
         if run_quietly("sysctl", "-n", "hw.optional.arm.FEAT_BF16") == "1":
             features += ("bf16",)
+    return Processor(name, count_cores(), features, any("bf16" in word for word in features))
+
+
+def count_cores() -> int:
+    """Return the number of processor cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only; taskset and containers set it
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return Processor(name, cores, features, any("bf16" in feature for feature in features))
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def measure_memory():

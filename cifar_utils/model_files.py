@@ -5,20 +5,22 @@ Importing this module imports no TensorFlow; `load_keras_model` does.
 
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.errors import CifarError, RunError
-from cifar_utils.files import relative_to_project
+from cifar_utils import pretrained
+from cifar_utils.errors import ModelError, RunError, suggest
+from cifar_utils.files import relative_to_project, runs_dir
 from cifar_utils.preprocessing import IMAGE_SIZE
+from cifar_utils.runs import list_runs
 
+SHIPPED = "fast"  # what is used where no model is named
+KERAS_SUFFIX = ".keras"
+EXPORTED = (".tflite", ".onnx")
+CALIBRATION_FILE = "classifier.json"
 HOW_TO_GET_A_RUN = "Make one with 'python -m cifar_utils run' or the notebook 03_training."
-
-
-class ModelError(CifarError):
-    """A file is no model that the classifier can use."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,22 @@ class ModelSource:
     """Where a model came from.
 
     Attributes:
-        path: The file that was loaded.
+        path: The file that was named, or the one that a run folder is known by.
+        files: The same network in the formats that are there: a dict from suffix (".tflite",
+            ".onnx", ".keras") to path.
         run_name, recipe, dataset: Names from the run's `run.json`; None for a file without one.
         shipped: Whether these are the weights that ship with the package.
+        calibration: What was fitted on images that the model never learnt from: a dict from a kind
+            of views to the fields of a `calibration.Calibration`; empty where nothing was.
     """
 
     path: Path
+    files: dict
     run_name: str | None = None
     recipe: str | None = None
     dataset: str | None = None
     shipped: bool = False
+    calibration: dict = field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:
@@ -64,45 +72,61 @@ class ModelSource:
 
 
 def find_model(source=None) -> ModelSource:
-    """Find a model file and check that it is one, without loading it.
+    """Find a model and check that its file is one, without loading it.
 
     Args:
-        source: None for the newest run with weights, or, where there is none, the weights that
-            ship with the package; a run folder; or a `.keras` or `.h5` file.
+        source: None for the weights that ship with the package; a run folder or a run's name; a
+            `.keras`, `.h5`, `.tflite` or `.onnx` file; or the name of shipped weights.
 
     Returns:
         A `ModelSource`, with what the `run.json` beside the file tells.
 
     Raises:
         RunError: If the run has no weights yet.
-        ModelError: If the file is missing or is no Keras model.
+        ModelError: If the file is missing, is no model, or is not the one that was shipped.
     """
     if source is None:
-        from cifar_utils.runs import latest_run_with_weights
-
-        run = latest_run_with_weights()
-        if run is None:
-            return _find_shipped()
-        source = run.dir
+        return find_shipped()
     path = Path(source).expanduser()
-    path = _weights_of_run(path) if path.is_dir() else path
+    if not path.exists() and path.name == str(source):  # a bare name
+        if (runs_dir() / path).is_dir():
+            path = runs_dir() / path
+        elif str(source) in pretrained.list_pretrained():
+            return find_shipped(str(source))
+    if path.is_dir():
+        files = _files_of_run(path)
+        return _describe_source(files.get(KERAS_SUFFIX) or next(iter(files.values())), files)
     _check_file(path)
-    return _describe_source(path)
+    suffix = path.suffix.lower()
+    return _describe_source(path, {suffix if suffix in EXPORTED else KERAS_SUFFIX: path})
 
 
-def _find_shipped():
-    """Return where the weights that ship with the package lie."""
-    from cifar_utils.pretrained import WEIGHTS_DIR, read_card
+def find_shipped(name=SHIPPED) -> ModelSource:
+    """Return where weights that ship with the package lie; their exported file is verified.
 
-    name = read_card()["name"]
-    return ModelSource(WEIGHTS_DIR / f"{name}.npz", recipe=name, dataset="cifar10", shipped=True)
+    Raises:
+        ModelError: If there are none of that name, or the file is not the card's.
+    """
+    card = pretrained.read_card(name)
+    weights = pretrained.WEIGHTS_DIR / f"{name}.npz"
+    files = {KERAS_SUFFIX: weights}
+    exported = card.get("exported")
+    if exported:
+        path = pretrained.WEIGHTS_DIR / exported["file"]
+        pretrained.read_verified(path, exported["sha256"])
+        files = {path.suffix: path} | files
+    calibration = {kind: part["calibration"] for kind, part in card.get("views", {}).items()}
+    return ModelSource(weights, files, None, name, "cifar10", True, calibration)
 
 
-def _weights_of_run(folder):
-    """Return the model file of a run folder."""
-    for name in ("model.keras", "model1.h5"):
-        if (folder / name).is_file():
-            return folder / name
+def _files_of_run(folder):
+    """Return the model files of a run folder by suffix."""
+    found = {suffix: folder / f"model{suffix}" for suffix in (*EXPORTED, KERAS_SUFFIX)}
+    found = {suffix: path for suffix, path in found.items() if path.is_file()}
+    if KERAS_SUFFIX not in found and (folder / "model1.h5").is_file():
+        found[KERAS_SUFFIX] = folder / "model1.h5"
+    if found:
+        return found
     if (folder / "run.json").is_file():
         raise RunError(
             f"The run {folder.name} has no model.keras yet: its training has not finished. Continue"
@@ -110,29 +134,38 @@ def _weights_of_run(folder):
         )
     raise RunError(
         f"{folder} is no run folder: it holds neither model.keras nor run.json. Give a folder from "
-        f"outputs/runs, or a .keras or .h5 file. {HOW_TO_GET_A_RUN}"
+        f"outputs/runs, or a .keras, .h5, .tflite or .onnx file. {HOW_TO_GET_A_RUN}"
     )
 
 
 def _check_file(path):
-    """Refuse what is no Keras model file before Keras gives it a longer name."""
+    """Refuse what is no model file before a library gives it a longer name."""
     if not path.is_file():
+        names = [run.name for run in list_runs()] + pretrained.list_pretrained()
+        hint = f" {suggest(path.name, names)}" if names and path.name == str(path) else ""
         raise ModelError(
-            f"There is no file {path}. Give a .keras or .h5 file or a run folder; "
-            f"relative paths start at {Path.cwd()}."
+            f"There is no file, run or shipped model {path}. Give a .keras, .h5, .tflite or .onnx"
+            f" file or a run folder; relative paths start at {Path.cwd()}.{hint}"
         )
-    if path.suffix.lower() not in (".keras", ".h5", ".hdf5"):
+    suffix = path.suffix.lower()
+    if suffix not in (KERAS_SUFFIX, ".h5", ".hdf5", *EXPORTED):
         raise ModelError(
-            f"{path.name} is no model file by its name. Expected is one that ends in .keras or .h5;"
-            " a picture goes into image_path, not model_path."
+            f"{path.name} is no model file by its name. Expected is one that ends in .keras, .h5,"
+            " .tflite or .onnx; a picture goes into image_path, not model_path."
         )
-    if path.suffix.lower() == ".keras":
-        if not zipfile.is_zipfile(path):
-            raise ModelError(
-                f"{path.name} is no Keras model or is cut short. Copy it again, or save it again "
-                "with model.save('name.keras')."
-            )
-        return
+    if suffix == KERAS_SUFFIX and not zipfile.is_zipfile(path):
+        raise ModelError(
+            f"{path.name} is no Keras model or is cut short. Copy it again, or save it again "
+            "with model.save('name.keras')."
+        )
+    if suffix == ".tflite" and path.read_bytes()[4:8] != b"TFL3":  # flatbuffers' file identifier
+        raise ModelError(f"{path.name} is no TensorFlow Lite model. Copy or export it again.")
+    if suffix in (".h5", ".hdf5"):
+        _check_hdf5(path)
+
+
+def _check_hdf5(path):
+    """Refuse an HDF5 file that is damaged or holds no whole model."""
     import h5py  # Keras brings it
 
     try:
@@ -149,26 +182,39 @@ def _check_file(path):
         )
 
 
-def _describe_source(path):
-    """Read the `run.json` beside a model file, if there is one."""
+def _describe_source(path, files):
+    """Read the `run.json` and the `classifier.json` beside a model file, if they are there."""
     try:
         run = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))
         recipe = run.get("recipe")
         recipe = recipe.get("name") if isinstance(recipe, dict) else recipe
         dataset = (run.get("dataset") or {}).get("name")
-        return ModelSource(path, run.get("name") or path.parent.name, recipe, dataset)
+        name = run.get("name") or path.parent.name
     except (OSError, ValueError, AttributeError):
-        return ModelSource(path)
+        return ModelSource(path, files)
+    try:
+        text = (path.parent / CALIBRATION_FILE).read_text(encoding="utf-8")
+        calibration = dict(json.loads(text)["calibration"])
+    except OSError:
+        calibration = {}  # made by an older version, or nothing was held out
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path.parent / CALIBRATION_FILE} is damaged ({error!r}). Delete it: the model then"
+            " answers without knowing when it is unsure."
+        ) from None
+    return ModelSource(path, files, name, recipe, dataset, False, calibration)
 
 
 def load_keras_model(path):
-    """Load a whole Keras model for inference; this imports Keras and its backend.
+    """Load a whole Keras model, or shipped weights, for inference; this imports Keras.
 
     Raises:
         ModelError: If this version of Keras cannot load it.
     """
     from cifar_utils.backend import keras
 
+    if Path(path).suffix == ".npz":  # the weights that ship
+        return pretrained.load_pretrained(Path(path).stem)
     try:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises anything from KeyError to zipfile.BadZipFile
@@ -183,19 +229,34 @@ def load_keras_model(path):
     return model
 
 
-def check_shapes(model, path, num_classes):
-    """Refuse, by ModelError, a model that does not take 32×32×3 or does not give ten outputs."""
-    for what, tensors, expected in (
-        ("takes", model.inputs, (IMAGE_SIZE, IMAGE_SIZE, 3)),
-        ("gives", model.outputs, (num_classes,)),
-    ):
-        shapes = [tuple(tensor.shape[1:]) for tensor in tensors or ()]
-        if shapes != [expected]:
-            found = " and ".join(map(str, shapes)) or "nothing known"
+def find_shapes(model):
+    """Return the shapes of one image and of the answer to it of a Keras model.
+
+    With more inputs or outputs than one, or none that are known, they are shapes that fit nothing.
+    """
+    found = [
+        [tuple(tensor.shape[1:]) for tensor in tensors or ()]
+        for tensors in (model.inputs, model.outputs)
+    ]
+    return tuple(shapes[0] if len(shapes) == 1 else tuple(shapes) for shapes in found)
+
+
+def check_shapes(shapes, path, num_classes):
+    """Refuse, by ModelError, a model that does not take 32×32×3 or does not give ten outputs.
+
+    Args:
+        shapes: Of one image, and of the answer to it.
+        path: The model's file, for the message.
+        num_classes: How many probabilities are expected.
+    """
+    expected = ((IMAGE_SIZE, IMAGE_SIZE, 3), (num_classes,))
+    for what, found, wanted in zip(("takes", "gives"), shapes, expected, strict=True):
+        if tuple(found) != wanted:
             raise ModelError(
-                f"{path.name} does not fit: per image it {what} {found}, expected is {expected}. "
-                "The classifier needs RGB images of 32x32 in and one probability for each of "
-                f"CIFAR-10's {num_classes} classes out; choose another model."
+                f"{path.name} does not fit: per image it {what} {tuple(found) or 'nothing known'},"
+                f" expected is {wanted}. The classifier needs RGB images of 32x32 in and one "
+                f"probability for each of CIFAR-10's {num_classes} classes out; choose another "
+                "model."
             )
 
 

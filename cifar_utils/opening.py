@@ -15,7 +15,14 @@ from cifar_utils.parameters import PARAMETERS, check_parameter, check_parameters
 from cifar_utils.precision import check_precision
 from cifar_utils.preprocessing import split_train_val
 from cifar_utils.recipes import RECIPE_FIELDS, get_recipe
-from cifar_utils.runs import RUN_BYTES, Run, list_runs, now_text
+from cifar_utils.runs import (
+    RUN_BYTES,
+    Run,
+    find_run,
+    latest_run_with_weights,
+    list_runs,
+    now_text,
+)
 
 # Questions to a trained network: they may differ each time one asks.
 ASKED_EACH_TIME = ("model_path", "image_path", "test_index")
@@ -173,6 +180,32 @@ def create_run(name, parameters, dataset=None):
             "seconds": {},
         },
     )
+    return run
+
+
+def start_trained_run(stage, run_name=""):
+    """Start stage 04 or 05 of a run that holds trained weights.
+
+    Args:
+        stage: A name from `runs.STAGES`.
+        run_name: A run's name; empty takes the newest run with weights.
+
+    Returns:
+        A `runs.Run` whose stage is started; None if the name is empty and there is none.
+
+    Raises:
+        RunError: If there is no run of that name, or it has no weights.
+    """
+    check_injected_parameters()
+    run = find_run(run_name) if run_name else latest_run_with_weights()
+    if run is None:
+        return None
+    if not run.path("model.keras").exists():
+        raise RunError(
+            f"Run {run.name!r} has no trained weights. Finish it with `python -m cifar_utils run"
+            f" --name {run.name} --resume`, or leave run_name empty for the newest trained run."
+        )
+    run.start_stage(stage)
     return run
 
 

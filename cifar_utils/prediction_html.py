@@ -45,8 +45,7 @@ def render_prediction_html(prediction, name, picture=None, k=5) -> str:
     rows = "".join(_row(label, prob) for label, prob in prediction.top(k))
     return (
         f'<figure style="margin:8px 0;color:{TEXT_COLOUR}">'
-        f"<figcaption><b>{name}</b>: {html.escape(prediction.label)}, "
-        f"{prediction.confidence:.1%}</figcaption>"
+        f"<figcaption><b>{name}</b>: {_verdict(prediction)}</figcaption>"
         f'<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start">{images}'
         f'<table aria-label="Most probable classes of {name}">'
         '<thead><tr><th scope="col" style="text-align:left">class</th>'
@@ -69,6 +68,14 @@ def render_error_html(name, error) -> str:
         f'border-left:4px solid {ERROR_COLOUR}"><b>{html.escape(str(name))} was not classified.</b>'
         f" {html.escape(reason)}</div>"
     )
+
+
+def _verdict(prediction):
+    """Say what the picture shows, or that the classifier is not sure."""
+    answer = f"{html.escape(prediction.label)}, {prediction.confidence:.1%}"
+    if not prediction.unsure:
+        return answer
+    return f"<b>unsure</b>. Perhaps {answer}; perhaps none of the ten classes."
 
 
 def _row(label, prob):

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.errors import suggest
+from cifar_utils.errors import ModelError, suggest
 from cifar_utils.files import atomic_path, write_json
-from cifar_utils.model_files import ModelError
 
 WEIGHTS_DIR = Path(__file__).with_name("weights")
 
@@ -62,7 +61,9 @@ def load_pretrained(name="fast"):
             belong to the card's network.
     """
     card = read_card(name)
-    arrays = _read_arrays(WEIGHTS_DIR / f"{name}.npz", card["sha256"])
+    content = read_verified(WEIGHTS_DIR / f"{name}.npz", card["sha256"])
+    with np.load(io.BytesIO(content)) as saved:
+        arrays = [saved[f"w{i}"] for i in range(len(saved.files))]
     from cifar_utils.models import build_model
     from cifar_utils.recipes import recipe_from_json
 
@@ -77,8 +78,12 @@ def load_pretrained(name="fast"):
     return model
 
 
-def _read_arrays(path, sha256):
-    """Return the arrays of a weights file, in order."""
+def read_verified(path, sha256):
+    """Read a file of the package whose SHA-256 is known.
+
+    Raises:
+        ModelError: If it cannot be read, or holds something else.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -91,8 +96,7 @@ def _read_arrays(path, sha256):
             f"{path} is damaged or is not the file that its card describes (SHA-256 {found[:12]}…,"
             f" expected {sha256[:12]}…). Reinstall the package."
         )
-    with np.load(io.BytesIO(content)) as saved:
-        return [saved[f"w{i}"] for i in range(len(saved.files))]
+    return content
 
 
 def save_pretrained(name, weights, card, folder=WEIGHTS_DIR):

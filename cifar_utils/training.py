@@ -9,16 +9,15 @@ from cifar_utils.backend import keras
 from cifar_utils.batches import FollowEpoch, make_source, without_autotune
 from cifar_utils.checkpoints import SaveCheckpoint, restore_checkpoint, write_history
 from cifar_utils.errors import ParameterError, RunError
-from cifar_utils.files import atomic_path
 from cifar_utils.machine import detect_processor
 from cifar_utils.models import build_model, build_schedule
 from cifar_utils.muon import Muon
-from cifar_utils.opening import check_injected_parameters, open_run
+from cifar_utils.opening import open_run, start_trained_run
 from cifar_utils.parameters import PARAMETERS
 from cifar_utils.precision import choose_precision, use_precision
 from cifar_utils.preprocessing import Preprocessing, one_hot, scale_images, spread_sizes
 from cifar_utils.progress import LogEvents
-from cifar_utils.runs import find_run, latest_run_with_weights
+from cifar_utils.run_models import save_trained
 
 WHITENING_IMAGES = 5_000  # airbench's number: 4.8 million patches for twelve directions
 
@@ -148,7 +147,7 @@ def train(run, callbacks=()):
             # The last session's, in seconds since 1970: what was measured beside it?
             training={"start": round(began), "end": round(time.time())},
         )
-    save_model(run, plain)
+    save_trained(run, plain, dataset.train_images[val_part], dataset.train_labels[val_part])
     return plain, state.history
 
 
@@ -229,52 +228,6 @@ def _backend_version():
     return importlib.import_module(keras.backend.backend()).__version__
 
 
-def save_model(run, model):
-    """Save the weights as `model.keras` and, in the documented format, as `model1.h5`.
-
-    Args:
-        run: A `runs.Run`.
-        model: A trained `keras.Model`.
-
-    Returns:
-        The two paths.
-    """
-    from absl import logging as absl_logging
-
-    paths = [run.path("model.keras"), run.path("model1.h5")]
-    for path in paths:
-        # Keras advises against HDF5 at every save; here both formats are written on purpose.
-        verbosity = absl_logging.get_verbosity()
-        absl_logging.set_verbosity(absl_logging.ERROR)
-        try:
-            with atomic_path(path) as temporary:
-                model.save(temporary)
-        finally:
-            absl_logging.set_verbosity(verbosity)
-    return paths
-
-
-def load_model(run):
-    """Load a run's trained network.
-
-    Raises:
-        RunError: If it has none, or it cannot be read with the installed versions.
-    """
-    path = run.path("model.keras")
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, TypeError) as error:
-        if not path.exists():
-            raise RunError(
-                f"Run {run.name!r} has no model.keras yet. Finish notebook 03 with"
-                f" run_name {run.name!r} first."
-            ) from None
-        raise RunError(
-            f"{path} was written with {run.info.get('versions')} and cannot be read with Keras"
-            f" {keras.__version__}: {error}. Install those versions, or train again."
-        ) from error
-
-
 def predict_probs(model, images, batch_size=500):
     """Compute class probabilities.
 
@@ -308,17 +261,11 @@ def open_trained_run(stage, run_name="", dataset="auto"):
     Raises:
         RunError: If there is no run of that name, or it has no weights.
     """
-    check_injected_parameters()
-    run = find_run(run_name) if run_name else latest_run_with_weights()
+    run = start_trained_run(stage, run_name)
     if run is None:
         print("No trained run yet: training a `quick` one first, a minute or two on two cores.")
         run = open_run("03_training", "", dataset=dataset, recipe="quick", seed=0)
         train(run)
         run.finish_stage()
-    if not run.path("model.keras").exists():
-        raise RunError(
-            f"Run {run.name!r} has no trained weights. Finish it with `python -m cifar_utils run"
-            f" --name {run.name} --resume`, or leave run_name empty for the newest trained run."
-        )
-    run.start_stage(stage)
+        run.start_stage(stage)
     return run

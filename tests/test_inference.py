@@ -2,17 +2,21 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_utils.data import CLASS_NAMES
-from cifar_utils.errors import CifarError, ImageError
-from cifar_utils.inference import Classifier
-from cifar_utils.model_files import ModelError
+from cifar_utils import engines
+from cifar_utils.calibration import apply_temperature, compute_ece, measure_answers
+from cifar_utils.data import CLASS_NAMES, load_dataset
+from cifar_utils.errors import CifarError, ImageError, ModelError, ParameterError
+from cifar_utils.inference import Classifier, describe_engines
+from cifar_utils.views import average_views, make_views
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +56,7 @@ def run_dir(tiny_model, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def classifier(run_dir):
-    return Classifier.load(run_dir)
+    return Classifier.load(run_dir, views="one")
 
 
 @pytest.fixture(scope="session")
@@ -106,16 +110,129 @@ def test_wrong_batches_are_refused(classifier, images):
             classifier.predict_batch(wrong)
 
 
-def test_many_predictions_build_no_new_graph(keras, classifier, images):
-    for n in (1, 2):
-        classifier.predict_batch(images[:n])
+def test_a_batch_gets_a_list_in_order(classifier, images):
+    found = classifier.predict(images[:70])
+    assert [answer.label for answer in found] == [
+        CLASS_NAMES[place] for place in classifier.predict_batch(images[:70]).argmax(1)
+    ]
+    assert classifier.predict(images[:0]) == []
+
+
+def test_pictures_before_a_bad_one_are_answered(classifier, images):
+    answers = classifier.predict_many([images[0], images[1], b"no picture", images[2]])
+    assert next(answers).view is not None
+    assert next(answers).view is not None
+    with pytest.raises(ImageError):
+        next(answers)
+
+
+def test_keras_builds_no_new_graph_for_many_predictions(keras, run_dir, images):
+    loaded = Classifier.load(run_dir, views="one", backend="Keras")
+    for n in (1, 2, 6, 64):
+        loaded.predict_batch(images[:n])
     traces = []
-    original = classifier._model.call
-    classifier._model.call = lambda *args, **kwargs: traces.append(1) or original(*args, **kwargs)
-    for n in (1, 3, 50, 127, 200):
-        classifier.predict_batch(images[:n])
-    classifier._model.call = original
+    model = loaded._engine._model
+    original = model.call
+    model.call = lambda *args, **kwargs: traces.append(1) or original(*args, **kwargs)
+    for n in (1, 2, 3, 50, 127, 200):
+        loaded.predict_batch(images[:n])
     assert not traces
+
+
+def test_threads_get_their_own_answers(classifier, images):
+    expected = classifier.predict_batch(images[:40])
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda i: classifier.predict_batch(images[i : i + 1])[0], range(40)))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+# ---------- engines -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["LiteRT", "ONNX Runtime", "Keras"])
+@pytest.mark.parametrize("views", ["one", "mirrored", "six"])
+def test_every_engine_gives_the_networks_own_answers(backend, views, run_dir, tiny_model, images):
+    loaded = Classifier.load(run_dir, views, backend)
+    assert loaded.engine.startswith(backend)
+    probs = [tiny_model(view / np.float32(255)) for view in make_views(images[:9], views)]
+    expected = average_views(np.array(probs), views)
+    np.testing.assert_allclose(loaded.predict_batch(images[:9]), expected, atol=1e-5)
+
+
+def test_which_engine_and_why_can_be_asked(run_dir, monkeypatch):
+    monkeypatch.setattr(engines, "is_installed", lambda engine: engine.name == "Keras")
+    monkeypatch.setattr("cifar_utils.conversion.is_installed", lambda engine: False)
+    loaded = Classifier.load(run_dir)
+    assert loaded.engine.startswith("Keras ")
+    assert "LiteRT: " in loaded.engine
+    assert "ONNX Runtime: " in loaded.engine
+    assert len(describe_engines()) == 3
+    monkeypatch.setattr(engines, "is_installed", lambda engine: False)
+    with pytest.raises(ModelError, match="pip install tensorflow-cpu"):
+        Classifier.load(run_dir)
+    with pytest.raises(ModelError, match="no engine 'TFLite'"):
+        Classifier.load(run_dir, backend="TFLite")
+    with pytest.raises(ParameterError, match="Valid: one, mirrored, six"):
+        Classifier.load(run_dir, views="two")
+
+
+def test_a_file_is_converted_once_and_kept(run_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CIFAR_CACHE_DIR", str(tmp_path / "cache"))
+    Classifier.load(run_dir / "model1.h5")
+    assert "once, with TensorFlow" in capsys.readouterr().err
+    monkeypatch.setattr("cifar_utils.conversion.load_keras_model", None)
+    Classifier.load(run_dir / "model1.h5")
+    assert not capsys.readouterr().err
+
+
+def test_exported_files_that_are_damaged_are_refused(tmp_path, run_dir, monkeypatch):
+    (tmp_path / "text.tflite").write_text("hello, hello")
+    (tmp_path / "head.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(100))
+    (tmp_path / "text.onnx").write_text("hello")
+    for name in ("text.tflite", "head.tflite", "text.onnx"):
+        with pytest.raises(ModelError, match=name.split(".")[0]):
+            Classifier.load(tmp_path / name)
+
+
+# ---------- unsure ------------------------------------------------------------------------------
+
+
+def test_a_calibration_beside_the_model_scales_and_says_unsure(run_dir, images, tmp_path):
+    folder = tmp_path / "calibrated"
+    shutil.copytree(run_dir, folder)
+    raw = Classifier.load(run_dir).predict_batch(images)
+    saved = {"temperature": 0.5, "threshold": 0.2, "n": 100, "coverage": 0.9, "accuracy": 0.99}
+    (folder / "classifier.json").write_text(json.dumps({"calibration": {"mirrored": saved}}))
+    loaded = Classifier.load(folder)
+    np.testing.assert_allclose(loaded.predict_batch(images), apply_temperature(raw, 0.5), atol=1e-6)
+    for answer in loaded.predict(images[:50]):
+        assert answer.calibrated
+        assert answer.unsure == (answer.confidence < 0.2)
+        assert str(answer).startswith("unsure: ") == answer.unsure
+    assert Classifier.load(folder, views="one").calibration is None
+    (folder / "classifier.json").write_text("{")
+    with pytest.raises(ModelError, match=r"classifier\.json is damaged"):
+        Classifier.load(folder)
+
+
+def test_a_model_without_calibration_is_never_unsure(classifier, images):
+    answer = classifier.predict(images[0])
+    assert not answer.calibrated
+    assert not answer.unsure
+
+
+@pytest.mark.cifar10
+def test_the_shipped_model_answers_and_is_right_as_often_as_promised(cifar10_path):
+    data = load_dataset("cifar10")
+    loaded = Classifier.load()
+    probs = loaded.predict_batch(data.test_images)
+    answers = measure_answers(data.test_labels, probs, loaded.calibration.threshold)
+    assert answers["coverage"] >= 0.85
+    assert answers["accuracy"] >= 0.98
+    assert compute_ece(data.test_labels, probs) < 0.015
+
+
+# ---------- sources -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["", "model.keras", "model1.h5"])
@@ -129,7 +246,7 @@ def test_a_run_folder_and_its_files_tell_their_run(run_dir, name):
 def test_a_bare_file_is_taken_for_the_documented_model(run_dir, classifier, images, tmp_path):
     bare = tmp_path / "model1.h5"
     bare.write_bytes((run_dir / "model1.h5").read_bytes())
-    loaded = Classifier.load(bare)
+    loaded = Classifier.load(bare, views="one")
     assert "documented model" in str(loaded.source)
     assert not loaded.source.synthetic
     np.testing.assert_allclose(
@@ -144,11 +261,13 @@ def test_a_cifar10_run_is_not_called_synthetic(run_dir, tmp_path):
     assert str(Classifier.load(tmp_path).source).endswith("baseline, trained on CIFAR-10.")
 
 
-def test_no_source_means_the_newest_run(run_dir, tmp_path, monkeypatch):
+def test_no_source_means_what_ships_and_a_name_means_a_run(run_dir, monkeypatch):
     monkeypatch.setenv("CIFAR_RUNS_DIR", str(run_dir.parent))
-    assert Classifier.load().source.run_name == "my-run"
-    monkeypatch.setenv("CIFAR_RUNS_DIR", str(tmp_path / "none"))
     assert Classifier.load().source.shipped
+    assert Classifier.load("fast").source.shipped
+    assert Classifier.load("my-run").source.run_name == "my-run"
+    with pytest.raises(ModelError, match="Did you mean 'my-run'"):
+        Classifier.load("my-rum")
 
 
 def save(model, tmp_path, name="other.keras"):
@@ -203,10 +322,23 @@ def test_files_that_are_no_model_are_refused(tiny_model, run_dir, tmp_path):
             Classifier.load(tmp_path / name)
 
 
-def test_importing_the_classifier_imports_no_tensorflow():
-    code = (
-        "import sys, cifar_utils.inference\n"
-        "print([name for name in ('tensorflow', 'keras', 'jax') if name in sys.modules])"
-    )
+def run_python(code):
+    """Run code in a fresh process; return what it printed."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert not done.stderr, done.stderr
+    return done.stdout.strip()
+
+
+def test_classifying_with_what_ships_imports_no_tensorflow_and_takes_little_memory():
+    code = (
+        "import sys, numpy, cifar_utils.inference as inference\n"
+        "classifier = inference.Classifier.load()\n"
+        "classifier.predict(numpy.zeros((480, 640, 3), 'uint8'))\n"
+        "names = ('tensorflow', 'keras', 'jax', 'sklearn', 'matplotlib', 'requests')\n"
+        "print([name for name in names if name in sys.modules])\n"
+        "import psutil\n"
+        "print(psutil.Process().memory_info().rss // 2**20)"
+    )
+    modules, megabytes = run_python(code).splitlines()
+    assert modules == "[]"
+    assert int(megabytes) < 200

@@ -1,8 +1,12 @@
 """Any picture is read as a person would see it; anything else is refused with a next step."""
 
 import io
+import json
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -280,3 +284,19 @@ def test_the_view_is_the_antialiased_centre_square():
 @pytest.mark.parametrize("size", [(1, 1), (5000, 1), (1, 5000), (31, 33), (7, 3000)])
 def test_extreme_shapes_still_give_a_view(size):
     assert (to_model_view(open_picture(Image.new("RGB", size, RED))) == RED).all()
+
+
+def test_a_thousand_hostile_files_are_refused_or_answered_and_memory_stays():
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("hostile_files.py")), "1000"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    report = json.loads(done.stdout)
+    assert report["other"] == []
+    assert report["answered"] + report["refused"] == 1000
+    assert report["answered"] > 100  # polyglots and scratched pictures are pictures still
+    assert report["refused"] > 500
+    assert report["longest"] < 600
+    assert report["memory_growth"] < 0.1

@@ -25,7 +25,7 @@ from pipeline_process import (
     wait_for_next_epoch,
 )
 
-from cifar_utils import training
+from cifar_utils import run_models
 from cifar_utils.__main__ import main
 from cifar_utils.files import notebooks_dir, project_root
 from cifar_utils.runs import STAGES, Run
@@ -159,7 +159,7 @@ def assert_same_training(run, reference):
         assert set(ours.files) == set(theirs.files)
         for name in set(ours.files) - {"meta"}:  # it holds the seconds spent
             np.testing.assert_array_equal(ours[name], theirs[name])
-    models = [training.load_model(r).get_weights() for r in (run, reference)]
+    models = [run_models.load_model(r).get_weights() for r in (run, reference)]
     for ours, theirs in zip(*models, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 

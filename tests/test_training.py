@@ -19,10 +19,10 @@ from cifar_utils.opening import create_run
 from cifar_utils.precision import choose_precision
 from cifar_utils.preprocessing import Augmentation, Preprocessing, scale_images
 from cifar_utils.recipes import get_recipe
+from cifar_utils.run_models import load_model
 from cifar_utils.runs import Run
 from cifar_utils.training import (
     get_preprocessing,
-    load_model,
     open_trained_run,
     predict_probs,
     seed_everything,

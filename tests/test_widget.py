@@ -22,7 +22,7 @@ PREDICTION = Prediction(NAMES, (0.9, 0.05, *[0.00625] * 8), np.full((32, 32, 3),
 class FakeClassifier:
     """Answers "cat" to everything, unless told to fail."""
 
-    source = ModelSource("outputs/runs/r/model.keras", "r", "quick", "cifar10")
+    source = ModelSource("outputs/runs/r/model.keras", {}, "r", "quick", "cifar10")
 
     def __init__(self, error=None):
         self.error = error
@@ -199,7 +199,7 @@ def test_the_limit_and_the_model_stand_in_the_panel(panel):
     assert "path" in text
     assert "run r, recipe quick" in text
     synthetic = FakeClassifier()
-    synthetic.source = ModelSource("m.keras", "r", "quick", "synthetic")
+    synthetic.source = ModelSource("m.keras", {}, "r", "quick", "synthetic")
     assert "SYNTHETIC" in show_classifier(synthetic).children[0].value
 
 

@@ -1,0 +1,41 @@
+"""Which parts of a picture the network is shown; chosen by `benchmarks/photo_crops.py`."""
+
+
+def whole(width, height):
+    """Return the box of the whole picture, which is squashed where it is not square."""
+    return (0, 0, width, height)
+
+
+def square_at(width, height, place, zoom=1.0):
+    """Return a square box.
+
+    Args:
+        width, height: Size of the picture in pixels.
+        place: Where the square lies, from 0 (left or top) to 1 (right or bottom), across and down.
+        zoom: Its side over the picture's shorter side, in (0, 1].
+
+    Returns:
+        (left, top, right, bottom), whole pixels inside of the picture.
+    """
+    side = max(1, round(min(width, height) * zoom))
+    left, top = round((width - side) * place[0]), round((height - side) * place[1])
+    return (left, top, left + side, top + side)
+
+
+def letterbox(width, height):
+    """Return the smallest square box around the picture, its middle the picture's."""
+    side = max(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return (left, top, left + side, top + side)
+
+
+def choose_boxes(width, height):
+    """Return the boxes that the classifier averages over.
+
+    Args:
+        width, height: Size of the picture in pixels.
+
+    Returns:
+        A list of (left, top, right, bottom).
+    """
+    return [square_at(width, height, (0.5, 0.5))]

@@ -1,0 +1,106 @@
+"""Which regions of a picture drove the answer: occlusion, which works with any network and engine.
+
+A patch of what the network sees is blurred away, at every place in turn. Where the class loses most
+of its odds, the answer came from (Zeiler & Fergus, "Visualizing and understanding convolutional
+networks", ECCV 2014, section 4.1; they used grey patches, which are shapes of their own).
+"""
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from cifar_utils.pictures import open_picture
+from cifar_utils.preprocessing import IMAGE_SIZE
+
+PATCH, STRIDE = 10, 4  # pixels of the 32: an eighth of the view is hidden at a time
+BLUR = 6  # pixels; no edge of 32 survives it
+SMOOTHED = 1.5  # pixels
+DRAWN_SIDE = 512  # pixels; maps are put together at no more than this, then enlarged
+DIMMED = 0.35  # brightness of what did not matter
+
+
+def compute_heat_map(classifier, picture, label=None) -> np.ndarray:
+    """Compute how much each region of a picture speaks for a class.
+
+    Args:
+        classifier: An `inference.Classifier`.
+        picture: Whatever `pictures.open_picture` takes.
+        label: One of the classifier's classes; None takes the most probable one.
+
+    Returns:
+        float32 (height, width) of the picture: 1 where hiding a patch costs the class most, 0
+        where hiding it costs nothing or helps, and 0 everywhere if nothing speaks for the class.
+
+    Raises:
+        ImageError: If the picture cannot be read.
+        ValueError: If there is no such class.
+    """
+    image = open_picture(picture)
+    crops, boxes = classifier.prepare(image)
+    probs = classifier.predict_batch(crops)
+    if label is not None and label not in classifier.class_names:
+        raise ValueError(
+            f"There is no class {label!r}; valid: {', '.join(classifier.class_names)}."
+        )
+    index = (
+        int(probs.mean(axis=0).argmax()) if label is None else classifier.class_names.index(label)
+    )
+    scale = min(1.0, DRAWN_SIDE / max(image.size))
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    total, count = np.zeros((height, width), np.float32), np.full((height, width), 1e-6, np.float32)
+    for crop, box in zip(crops, boxes, strict=True):
+        heat = _occlude(classifier, crop, index)
+        left, top, right, bottom = (round(edge * scale) for edge in box)
+        size = max(1, right - left), max(1, bottom - top)
+        enlarged = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BICUBIC))
+        rows = slice(max(0, top), min(height, top + size[1]))
+        columns = slice(max(0, left), min(width, left + size[0]))
+        part = enlarged[rows.start - top : rows.stop - top, columns.start - left :]
+        total[rows, columns] += part[:, : columns.stop - columns.start]
+        count[rows, columns] += 1
+    heat = np.clip(total / count, 0, None)
+    if heat.max() > 0:
+        heat /= heat.max()
+    enlarged = Image.fromarray(heat).resize(image.size, Image.Resampling.BILINEAR)
+    return np.asarray(enlarged).clip(0, 1)
+
+
+def _occlude(classifier, crop, index):
+    """Return float32 (32, 32): the mean loss of log odds over the patches that cover a pixel."""
+    from scipy.ndimage import gaussian_filter  # slow to import, and only needed here
+
+    blurred = np.asarray(Image.fromarray(crop).filter(ImageFilter.GaussianBlur(BLUR)))
+    starts = range(STRIDE - PATCH, IMAGE_SIZE, STRIDE)  # patches may reach over the edge
+    masks = np.zeros((len(starts) ** 2, IMAGE_SIZE, IMAGE_SIZE, 1), bool)
+    for number, (top, left) in enumerate((top, left) for top in starts for left in starts):
+        masks[number, max(0, top) : top + PATCH, max(0, left) : left + PATCH] = True
+    hidden = np.where(masks, blurred, crop)
+    probs = classifier.predict_batch(np.concatenate([crop[None], hidden]))[:, index]
+    probs = probs.astype(np.float64).clip(1e-7, 1 - 1e-7)
+    odds = np.log(probs / (1 - probs))
+    loss = (odds[0] - odds[1:]).clip(0)
+    covered = masks[..., 0].reshape(len(masks), -1).astype(np.float64)
+    heat = (loss @ covered / covered.sum(axis=0)).reshape(IMAGE_SIZE, IMAGE_SIZE)
+    return gaussian_filter(heat.astype(np.float32), SMOOTHED)  # the patches' edges mean nothing
+
+
+def draw_heat_map(picture, heat, side=DRAWN_SIDE) -> Image.Image:
+    """Draw a heat map over its picture: what mattered keeps its colours, the rest goes grey.
+
+    Brightness carries it, not hue, so that it reads with any colour vision and in print.
+
+    Args:
+        picture: Whatever `pictures.open_picture` takes.
+        heat: float (height, width) in [0, 1], as `compute_heat_map` returns it.
+        side: Longest side of the result, in pixels; the picture is not enlarged.
+
+    Returns:
+        An RGB image.
+    """
+    image = open_picture(picture)
+    scale = min(1.0, side / max(image.size))
+    size = tuple(max(1, round(edge * scale)) for edge in image.size)
+    image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    heat = Image.fromarray(np.asarray(heat, np.float32)).resize(size, Image.Resampling.BILINEAR)
+    grey = image.convert("L").point(lambda value: value * DIMMED).convert("RGB")
+    mask = np.sqrt(np.asarray(heat).clip(0, 1))  # else all but the peak would look the same
+    return Image.composite(image, grey, Image.fromarray(np.uint8(mask * 255)))

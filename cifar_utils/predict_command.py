@@ -1,0 +1,153 @@
+"""What `python -m cifar_utils predict` does: many pictures in, lines, JSON or CSV out."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+from cifar_utils.errors import CifarError, ParameterError
+from cifar_utils.inference import READ_AHEAD
+
+# What a folder is searched for. A file that is named itself is tried whatever its name.
+PICTURE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .avif .heic .heif .gif .bmp .tif .tiff .ppm .pgm .pbm".split()
+)
+
+
+def list_pictures(paths) -> list[Path]:
+    """List the pictures that paths name, those of folders sorted and with their subfolders.
+
+    Args:
+        paths: Files and folders.
+
+    Returns:
+        Files. One that does not exist is in the list too: reading it says so.
+
+    Raises:
+        ParameterError: If a folder holds no picture.
+    """
+    found = []
+    for path in (Path(path).expanduser() for path in paths):
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = sorted(
+            file
+            for file in path.rglob("*")
+            if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()
+        )
+        if not inside:
+            raise ParameterError(
+                f"The folder {path} holds no picture, going by the names: "
+                f"{', '.join(sorted(PICTURE_SUFFIXES))}. Give the files themselves."
+            )
+        found += inside
+    return found
+
+
+def load_test_images(numbers):
+    """Return `(name, image)` pairs of test images by their numbers.
+
+    Raises:
+        ParameterError: If there is no test image of that number.
+    """
+    if not numbers:
+        return []
+    from cifar_utils.data import load_dataset
+
+    data = load_dataset()
+    count = len(data.test_images)
+    for number in numbers:
+        if not 0 <= number < count:
+            raise ParameterError(f"There is no test image {number}: they are 0 to {count - 1}.")
+    kind = "synthetic test image" if data.name == "synthetic" else "test image"
+    return [
+        (f"{kind} {n} ({data.class_names[data.test_labels[n]]})", data.test_images[n])
+        for n in numbers
+    ]
+
+
+def classify(classifier, named):
+    """Classify named pictures a few dozen at a time; a bad one leaves the others alone.
+
+    Args:
+        classifier: An `inference.Classifier`.
+        named: List of `(name, picture)`.
+
+    Yields:
+        `(name, picture, outcome)` in order; the outcome is a `Prediction`, or the error that says
+        why there is none.
+    """
+    for start in range(0, len(named), READ_AHEAD):
+        part, prepared, failed = named[start : start + READ_AHEAD], [], {}
+        for _, picture in part:
+            try:
+                prepared.append(classifier.prepare(picture))
+            except CifarError as error:
+                failed[len(prepared) + len(failed)] = error
+        predictions = iter(classifier.predict_prepared(prepared))
+        for place, (name, picture) in enumerate(part):
+            yield name, picture, failed.get(place) or next(predictions)
+
+
+def describe_prediction(name, prediction, top):
+    """Return a prediction as a JSON-ready dict."""
+    return {
+        "picture": name,
+        "label": prediction.label,
+        "probability": round(prediction.confidence, 6),
+        "unsure": prediction.unsure,
+        "classes": [
+            {"class": label, "probability": round(prob, 6)} for label, prob in prediction.top(top)
+        ],
+    }
+
+
+def render_line(row):
+    """Return one line for a person."""
+    classes = ", ".join(f"{part['class']} {part['probability']:.1%}" for part in row["classes"])
+    return f"{row['picture']}: {'unsure: ' if row['unsure'] else ''}{classes}"
+
+
+def render_json(rows, classifier):
+    """Return all rows as one JSON document, with what answered."""
+    document = {
+        "model": str(classifier.source),
+        "engine": classifier.engine,
+        "views": classifier.views,
+        "calibrated": classifier.calibration is not None,
+        "pictures": rows,
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def render_csv(rows, top):
+    """Return all rows as CSV with a header; of a picture that failed, its error."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    ranked = [f"{what}_{rank}" for rank in range(1, top + 1) for what in ("class", "probability")]
+    writer.writerow(["picture", "unsure", *ranked, "error"])
+    for row in rows:
+        pairs = [value for part in row.get("classes", ()) for value in part.values()]
+        pairs += [""] * (2 * top - len(pairs))
+        unsure = str(row["unsure"]).lower() if "unsure" in row else ""
+        writer.writerow([row["picture"], unsure, *pairs, row.get("error", "")])
+    return buffer.getvalue().rstrip("\n")
+
+
+def save_heat_map(classifier, picture, name, folder):
+    """Write the heat map over a picture as `NAME.heat.png` into a folder; never over another file.
+
+    Returns:
+        The path.
+    """
+    from cifar_utils.explain import compute_heat_map, draw_heat_map
+    from cifar_utils.files import atomic_path
+
+    folder = Path(folder)
+    stem = Path(name).stem.replace("/", "_")
+    names = (f"{stem}{'' if count == 1 else f'-{count}'}.heat.png" for count in range(1, 10**6))
+    path = next(path for path in (folder / name for name in names) if not path.exists())
+    with atomic_path(path) as temporary:
+        draw_heat_map(picture, compute_heat_map(classifier, picture)).save(temporary)
+    return path

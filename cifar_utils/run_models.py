@@ -1,0 +1,88 @@
+"""A run's trained network on disk: saved, exported, calibrated, and loaded again."""
+
+import dataclasses
+
+import numpy as np
+
+from cifar_utils.backend import keras
+from cifar_utils.calibration import fit_calibration
+from cifar_utils.conversion import save_quietly, write_model
+from cifar_utils.engines import open_engine, to_input
+from cifar_utils.errors import RunError
+from cifar_utils.files import atomic_path
+from cifar_utils.machine import count_cores
+from cifar_utils.model_files import CALIBRATION_FILE, find_model
+from cifar_utils.views import VIEWS, average_views, make_views
+
+LEAST_FOR_CALIBRATION = 100  # held-out images; fewer say nothing about one answer in fifty
+
+
+def save_trained(run, model, val_images, val_labels):
+    """Save what training has made.
+
+    Args:
+        run: A `runs.Run`.
+        model: The trained `keras.Model`, made of Keras's own layers.
+        val_images: uint8 (n, 32, 32, 3), the images that were held out; n may be 0.
+        val_labels: Integer (n,), their classes.
+
+    Returns:
+        The paths: `model.keras`, the documented `model1.h5`, with TensorFlow the exported
+        `model.tflite` that the classifier runs, and with enough images held out the
+        `classifier.json` that says when it is unsure.
+    """
+    paths = [run.path("model.keras"), run.path("model1.h5")]
+    for path in paths:
+        with atomic_path(path) as temporary:
+            save_quietly(model, temporary)
+    if keras.backend.backend() == "tensorflow":  # the converter is TensorFlow's
+        paths.append(run.path("model.tflite"))
+        with atomic_path(paths[-1]) as temporary:
+            write_model(model, temporary, "tflite")
+    if len(val_images) >= LEAST_FOR_CALIBRATION:
+        engine, _ = open_engine(find_model(run.dir).files, count_cores())
+        fitted = fit_all_views(engine, val_images, val_labels)
+        paths.append(run.write_json(CALIBRATION_FILE, {"calibration": fitted}))
+    return paths
+
+
+def fit_all_views(engine, images, labels):
+    """Fit temperature and threshold for every kind of views.
+
+    Args:
+        engine: An engine of `engines`.
+        images: uint8 (n, 32, 32, 3) that the network has not learnt from.
+        labels: Integer (n,), their classes.
+
+    Returns:
+        A dict from a key of `views.VIEWS` to the fields of a `calibration.Calibration`.
+    """
+    views = make_views(images, "six")
+    probs = [engine.run(to_input(engine, view)) for view in views]
+    return {
+        kind: dataclasses.asdict(
+            fit_calibration(labels, average_views(np.stack(probs[: len(weights)]), kind))
+        )
+        for kind, weights in VIEWS.items()
+    }
+
+
+def load_model(run):
+    """Load a run's trained network.
+
+    Raises:
+        RunError: If it has none, or it cannot be read with the installed versions.
+    """
+    path = run.path("model.keras")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError, TypeError) as error:
+        if not path.exists():
+            raise RunError(
+                f"Run {run.name!r} has no model.keras yet. Finish notebook 03 with"
+                f" run_name {run.name!r} first."
+            ) from None
+        raise RunError(
+            f"{path} was written with {run.info.get('versions')} and cannot be read with Keras"
+            f" {keras.__version__}: {error}. Install those versions, or train again."
+        ) from error

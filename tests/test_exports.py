@@ -1,0 +1,116 @@
+"""An exported file answers as its network does, and where it cannot, nothing is left behind."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tiny_runs import train_once
+
+from cifar_utils import conversion, exports
+from cifar_utils.backend import keras
+from cifar_utils.errors import ModelError, ParameterError, RunError
+from cifar_utils.inference import Classifier
+from cifar_utils.models import build_model
+from cifar_utils.recipes import RECIPES
+from cifar_utils.run_models import load_model
+from cifar_utils.training import predict_probs
+
+ALONE = {"keras": False, "h5": False, "savedmodel": False, "tflite": True, "onnx": True}
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Return a finished tiny run of the fast network, whose GELUs ONNX does not have."""
+    return train_once("exported")[0]
+
+
+@pytest.fixture(scope="module")
+def images(run):
+    return run.dataset.test_images[:200]
+
+
+@pytest.mark.parametrize("kind", conversion.SUFFIXES)
+def test_every_format_takes_bytes_and_answers_as_the_network(kind, run, images):
+    report = exports.export(run, kind)
+    assert report["largest_difference"] < exports.TOLERANCE
+    assert report["images"] == len(run.dataset.test_images[:1000])
+    assert report["without_tensorflow"] is ALONE[kind]
+    assert report["bytes"] > 10_000
+    found = exports.read_in_own_process(report["path"], kind, images)
+    np.testing.assert_allclose(found["probs"], predict_probs(load_model(run), images), atol=1e-3)
+    assert kind in run.read_json("exports/exports.json")
+    assert "differ from the network's by at most" in exports.describe_export(report)
+
+
+def test_the_documented_network_exports_too(tmp_path, images):
+    keras.utils.set_random_seed(3)
+    model = build_model(RECIPES["baseline"])
+    for kind in ("tflite", "onnx", "h5"):
+        path = tmp_path / f"model{conversion.SUFFIXES[kind]}"
+        assert exports.export_model(model, path, kind, images)["largest_difference"] < 1e-5
+        assert Classifier.load(path).predict_batch(images).shape == (200, 10)
+
+
+def test_half_precision_halves_the_file(run, images, tmp_path):
+    model = load_model(run)
+    whole = exports.export_model(model, tmp_path / "a.tflite", "tflite", images)
+    half = exports.export_model(model, tmp_path / "b.tflite", "tflite", images, half=True)
+    assert half["bytes"] < 0.7 * whole["bytes"]
+
+
+def test_what_answers_otherwise_is_not_kept(run, images, tmp_path, monkeypatch):
+    model, path = load_model(run), tmp_path / "model.tflite"
+    path.write_text("older")
+    other = build_model(run.recipe)
+    real = conversion.write_model
+    monkeypatch.setattr(exports, "write_model", lambda _, *rest: real(other, *rest))
+    with pytest.raises(ModelError, match="answers otherwise"):
+        exports.export_model(model, path, "tflite", images)
+    assert path.read_text() == "older"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_that_are_not_finite_are_not_exported(tmp_path):
+    model = build_model(RECIPES["quick"])
+    weights = model.get_weights()
+    weights[-1][0, 0] = np.nan
+    model.set_weights(weights)
+    with pytest.raises(ModelError, match="diverged"):
+        conversion.write_model(model, tmp_path / "model.onnx", "onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_exporter_is_named(run, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(conversion, "_can_write_onnx", lambda: False)
+    with pytest.raises(ModelError, match=r"pip install 'cifar-notebooks\[onnx\]'"):
+        exports.export_model(load_model(run), tmp_path / "model.onnx", "onnx", images)
+
+
+def test_wrong_names_are_refused_before_the_work(run, tmp_path):
+    with pytest.raises(ParameterError, match="Valid: keras, h5, tflite, onnx, savedmodel"):
+        exports.export(run, "tensorrt")
+    (tmp_path / "there.onnx").touch()
+    with pytest.raises(ParameterError, match="exists already"):
+        exports.export(run, "onnx", tmp_path / "there.onnx")
+    with pytest.raises(RunError, match="no run 'nothing'"):
+        exports.find_network("nothing")
+    assert exports.find_network("fast") == "fast"
+    assert exports.find_network(run.name).dir == run.dir
+    assert exports.find_network(str(run.dir)).dir == run.dir
+
+
+def test_a_finished_run_holds_what_the_classifier_needs(run, images):
+    saved = json.loads(run.path("classifier.json").read_text())["calibration"]
+    assert set(saved) == {"one", "mirrored", "six"}
+    assert saved["one"]["n"] == 100
+    code = (
+        "import sys, numpy\n"
+        "from cifar_utils.inference import Classifier\n"
+        f"classifier = Classifier.load({str(run.dir)!r})\n"
+        "print(classifier.predict(numpy.zeros((32, 32, 3), 'uint8')).calibrated)\n"
+        "print('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
