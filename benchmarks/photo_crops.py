@@ -17,7 +17,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
 
 from cifar_utils.calibration import fit_calibration, measure_answers
 from cifar_utils.crops import choose_boxes, letterbox, square_at, whole
@@ -28,40 +27,15 @@ from cifar_utils.machine import detect_processor
 from cifar_utils.pictures import open_picture
 from cifar_utils.preprocessing import split_train_val
 from cifar_utils.pretrained import read_card
+from cifar_utils.run_models import PHOTO_TARGET
+from cifar_utils.scenes import make_scenes
 from cifar_utils.uncertainty import compute_wilson_interval
 from cifar_utils.views import cut_out
 
 FILE = Path(__file__).with_suffix(".json")
 SCENES = 2000
-SHAPES = ((240, 240), (240, 180), (180, 240), (270, 180), (180, 270), (320, 180))  # pixels
-SHARES = (0.45, 1.0)  # the object's side over the scene's shorter side, uniform
 ENDS = [(0.0, 0.0), (1.0, 1.0)]
 CORNERS = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)]
-
-
-def make_scene(image, ground, rng):
-    """Lay an image into a larger scene.
-
-    Args:
-        image: uint8 (32, 32, 3).
-        ground: uint8 (32, 32, 3), what the ground is a blur of.
-        rng: NumPy generator.
-
-    Returns:
-        An RGB image of one of `SHAPES`.
-    """
-    width, height = SHAPES[rng.integers(len(SHAPES))]
-    side = round(min(width, height) * rng.uniform(*SHARES))
-    scene = Image.fromarray(ground).resize((width, height), Image.Resampling.BICUBIC)
-    scene = scene.filter(ImageFilter.GaussianBlur(min(width, height) / 10))
-    thing = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
-    mask = Image.new("L", (side, side), 0)  # soft edges: a pasted rectangle is no photograph
-    edge = max(2, side // 16)
-    ImageDraw.Draw(mask).rectangle((edge, edge, side - edge - 1, side - edge - 1), fill=255)
-    mask = mask.filter(ImageFilter.GaussianBlur(edge / 2))
-    place = [int(rng.integers(0, free + 1)) for free in (width - side, height - side)]
-    scene.paste(thing, tuple(place), mask)
-    return scene
 
 
 def list_boxes(width, height):
@@ -88,12 +62,14 @@ WAYS = {
     "squash, ends, zoom70": ["squash", "end0", "end1", "zoom70"],
     "squash, corners": ["squash", "corner0", "corner1", "corner2", "corner3"],
     "squash, large corners": ["squash", "large0", "large1", "large2", "large3"],
+    "centre, large corners": ["centre", "large0", "large1", "large2", "large3"],
     "squash, centre, zoom70": ["squash", "centre", "zoom70"],
     "squash, centre, corners": ["squash", "centre", *(f"corner{i}" for i in range(4))],
     "squash, zooms": ["squash", "zoom85", "zoom70", "zoom55"],
     "squash, zoom70, corners": ["squash", "zoom70", *(f"corner{i}" for i in range(4))],
     "all": list(list_boxes(4, 3)),
 }
+CHOSEN = ("centre, large corners", "surest")  # see README; what `crops` does
 # How the crops' probabilities become one answer.
 AVERAGES = {
     "mean": lambda probs: probs.mean(axis=1),
@@ -109,14 +85,6 @@ def _softmax(logits):
 
 def _normalise(odds):
     return odds / odds.sum(axis=1, keepdims=True)
-
-
-def make_scenes(images, count, seed):
-    """Make scenes of the first `count` images; half of the grounds are of another image."""
-    rng = np.random.default_rng(seed)
-    for i in range(count):
-        other = images[rng.integers(len(images))]
-        yield make_scene(images[i], images[i] if rng.random() < 0.5 else other, rng)
 
 
 def ask(classifier, pictures):
@@ -144,7 +112,7 @@ def compare(probs, labels):
 def measure(probs, labels):
     """Return accuracy with its interval, and what a threshold fitted on these pictures does."""
     right = int((probs.argmax(axis=1) == labels).sum())
-    fitted = fit_calibration(labels, probs)
+    fitted = fit_calibration(labels, probs, PHOTO_TARGET)
     return {
         "accuracy": right / len(labels),
         "interval": [round(edge, 4) for edge in compute_wilson_interval(right, len(labels))],
@@ -206,7 +174,7 @@ def main():
         report["test"] = {
             "chosen": measure(probs, labels),
             "boxes": len(choose_boxes(4, 3)),
-            "answers": measure_answers(labels, probs, classifier.calibration.threshold),
+            "answers": measure_answers(labels, probs, classifier.photo_calibration.threshold),
         } | {
             name: measure(others[:, names.index(name)], labels)
             for name in ("squash", "centre", "letterbox")

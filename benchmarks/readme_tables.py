@@ -298,21 +298,29 @@ def make_inference():
 
 
 def make_crops():
-    """The best ways of showing the network a scene, on validation images; the test; photographs."""
+    """Ways of showing the network a scene, on validation images; the chosen one on the test."""
     measured = read_measured("photo_crops")
-    shown = [row for row in measured["validation"] if row["average"] == "mean"][:5]
+    chosen = tuple(runpy.run_path(str(Path(__file__).with_name("photo_crops.py")))["CHOSEN"])
     simple = ("squash", "centre", "letterbox")
-    shown += [r for r in measured["validation"] if r["crops"] in simple and r not in shown]
-    table = make_table(
-        ["crops, averaged", "validation scenes right (95 % interval)"],
-        [
+    shown = [
+        row
+        for row in measured["validation"]
+        if row["crops"] in ("all", "centre, large corners", *simple)
+    ]
+    rows = []
+    for row in shown:
+        mark = "**" if (row["crops"], row["average"]) == chosen else ""
+        low, high = row["interval"]
+        rows.append(
             [
-                row["crops"],
-                f"{row['accuracy']:.1%} ({row['interval'][0]:.1%} to {row['interval'][1]:.1%})",
+                f"{mark}{row['crops']}{mark}",
+                f"{mark}{row['average']}{mark}" if "," in row["crops"] + row["average"] else "–",
+                f"{row['accuracy']:.1%} ({low:.1%} to {high:.1%})",
+                f"{row['coverage']:.0%}",
             ]
-            for row in shown
-        ],
-    )
+        )
+    header = ["crops", "what counts", "validation scenes right (95 % interval)"]
+    table = make_table([*header, "answered at 95 % right"], rows)
     test = measured["test"]
     told = ", ".join(f"{name} {test[name]['accuracy']:.1%}" for name in simple)
     answers = test["answers"]

@@ -1,5 +1,9 @@
 """Which parts of a picture the network is shown; chosen by `benchmarks/photo_crops.py`."""
 
+CORNERS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
+CORNER_ZOOM = 0.85
+SMALLEST_SCENE = 64  # pixels of the shorter side; less is a thumbnail, and cutting blurs it
+
 
 def whole(width, height):
     """Return the box of the whole picture, which is squashed where it is not square."""
@@ -30,12 +34,27 @@ def letterbox(width, height):
 
 
 def choose_boxes(width, height):
-    """Return the boxes that the classifier averages over.
+    """Return the boxes that the classifier looks at.
 
     Args:
         width, height: Size of the picture in pixels.
 
     Returns:
-        A list of (left, top, right, bottom).
+        A list of (left, top, right, bottom): the centred square, and for more than a thumbnail
+        four slightly smaller squares that reach into the corners.
     """
-    return [square_at(width, height, (0.5, 0.5))]
+    boxes = [square_at(width, height, (0.5, 0.5))]
+    if min(width, height) >= SMALLEST_SCENE:
+        boxes += [square_at(width, height, corner, CORNER_ZOOM) for corner in CORNERS]
+    return boxes
+
+
+def choose_crop(probs):
+    """Return the number of the crop whose answer is the surest: it most likely holds the object.
+
+    To average all crops is right less often, and no better at telling that there is no object.
+
+    Args:
+        probs: (crops, classes), probabilities.
+    """
+    return int(probs.max(axis=1).argmax())

@@ -17,9 +17,13 @@ from cifar_utils.model_files import find_shapes, load_keras_model
 from cifar_utils.preprocessing import scale_images
 from cifar_utils.quiet import hold_back
 
-# LiteRT and Keras prepare a plan per number of images: one picture, its mirrored pair, a few crops,
-# and batches. Every call is padded to one of these, so that memory does not grow (keras#13118).
-BATCH_SIZES = (1, 2, 6, 64)
+# LiteRT and Keras prepare a plan per number of images: one, its mirrored pair, six views, the
+# crops of a photo with their mirror images, and batches. Every call is made of these sizes, padded
+# where need be, so that memory does not grow (keras#13118).
+BATCH_SIZES = (1, 2, 6, 10, 64)
+# Fewer images are computed on one core: sharing out a few milliseconds' work gains little, and
+# LiteRT's threads, which wait by spinning, lose a lot where other programs want the cores as well.
+WORTH_THREADS = 64
 LITERT_NOISE = re.compile(rb"Created TensorFlow Lite XNNPACK delegate|^INFO:")
 
 
@@ -34,14 +38,15 @@ def run_padded(run, images, num_classes):
     Returns:
         float32 (n, k).
     """
-    n = len(images)
-    size = next((size for size in BATCH_SIZES if n <= size), BATCH_SIZES[-1])
+    n, start = len(images), 0
     probs = np.empty((n, num_classes), np.float32)
-    for start in range(0, n, size):
+    while start < n:
+        size = next((size for size in BATCH_SIZES if n - start <= size), BATCH_SIZES[-1])
         part = images[start : start + size]
         if len(part) < size:
             part = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), part.dtype)])
         probs[start : start + size] = run(np.ascontiguousarray(part))[: n - start]
+        start += size
     return probs
 
 
@@ -52,23 +57,24 @@ class LiteRTEngine:
 
     def __init__(self, path, threads=1):
         self._path, self._threads, self._prepared = str(path), threads, {}
-        interpreter = self._make_interpreter()
+        interpreter = self._make_interpreter(1)
         (tensor,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
         self.input_type = np.dtype(tensor["dtype"])
         self.shapes = tuple(tensor["shape"][1:]), tuple(output["shape"][1:])
         self._tensors = tensor["index"], output["index"]
 
-    def _make_interpreter(self):
+    def _make_interpreter(self, threads):
         from ai_edge_litert.interpreter import Interpreter
 
         with hold_back(LITERT_NOISE):
-            return Interpreter(model_path=self._path, num_threads=self._threads)
+            return Interpreter(model_path=self._path, num_threads=threads)
 
     def _run(self, images):
         tensor, output = self._tensors
         interpreter = self._prepared.get(len(images))
         if interpreter is None:
-            interpreter = self._make_interpreter()
+            threads = self._threads if len(images) >= WORTH_THREADS else 1
+            interpreter = self._make_interpreter(threads)
             interpreter.resize_tensor_input(tensor, images.shape)
             with hold_back(LITERT_NOISE):
                 interpreter.allocate_tensors()

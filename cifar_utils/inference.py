@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cifar_utils.calibration import Calibration, apply_temperature
-from cifar_utils.crops import choose_boxes
+from cifar_utils.crops import choose_boxes, choose_crop
 from cifar_utils.data import CLASS_NAMES
 from cifar_utils.engines import ENGINES, open_engine, to_input
 from cifar_utils.errors import ParameterError
@@ -28,6 +28,7 @@ from cifar_utils.preprocessing import IMAGE_SIZE
 from cifar_utils.views import VIEWS, average_views, cut_out, make_views
 
 DEFAULT_VIEWS = "mirrored"  # on held-out images as right as `six`, for a third of the time
+PHOTO = "photo"  # the key of `photo_calibration` among a model's calibrations
 READ_AHEAD = 64  # pictures that `predict_many` reads before it asks the network
 
 
@@ -38,8 +39,9 @@ class Prediction:
     Attributes:
         class_names: The classes, most probable first.
         probs: Their probabilities in [0, 1], in the same order; calibrated if `calibrated`.
-        view: uint8 (32, 32, 3), the picture as the network saw it; of several crops the first.
-        boxes: The crops that the network saw, rows (left, top, right, bottom) in the picture.
+        view: uint8 (32, 32, 3), the picture as the network saw it; of a photo's crops the one that
+            gave the surest answer.
+        box: Where `view` lies in the picture: (left, top, right, bottom), in pixels.
         unsure: Whether the answer is less sure than what is right often enough on images that the
             network never learnt from; always False for a model without a calibration.
         calibrated: Whether the model has one.
@@ -48,7 +50,7 @@ class Prediction:
     class_names: tuple[str, ...]
     probs: tuple[float, ...]
     view: np.ndarray
-    boxes: tuple[tuple[int, int, int, int], ...] = ()
+    box: tuple[int, int, int, int] = (0, 0, IMAGE_SIZE, IMAGE_SIZE)
     unsure: bool = False
     calibrated: bool = False
 
@@ -82,17 +84,20 @@ class Classifier:
         engine: What runs the model, and why that: a sentence.
         views: How many views of each image are averaged; see `views.VIEWS`.
         calibration: The `calibration.Calibration` in use, or None.
+        photo_calibration: What is applied on top where the surest of several crops was taken, or
+            None; fitted on `scenes`, with mirrored views.
     """
 
     def __init__(self, engine, source: ModelSource, why="", views=DEFAULT_VIEWS):
         self._engine, self._lock = engine, threading.Lock()
         self.source, self.engine, self.views = source, why or engine.name, views
         self.class_names = tuple(CLASS_NAMES)
-        saved = source.calibration.get(views)
-        self.calibration = Calibration(**saved) if saved else None
+        fitted = {kind: Calibration(**saved) for kind, saved in source.calibration.items()}
+        self.calibration = fitted.get(views)
+        self.photo_calibration = fitted.get(PHOTO)
         check_shapes(engine.shapes, source.path, len(self.class_names))
         check_probabilities(engine.run(to_input(engine, _probe_images())), source.path)
-        self._run(_probe_images()[:1])  # prepares what the first picture would wait for
+        self._run(_probe_images()[:1], views)  # prepares what the first picture would wait for
 
     @classmethod
     def load(cls, source=None, views=DEFAULT_VIEWS, backend=None, threads=None) -> "Classifier":
@@ -194,20 +199,36 @@ class Classifier:
         Returns:
             A list of `Prediction`s.
         """
-        if not prepared:
-            return []
-        probs = self.predict_batch(np.concatenate([crops for crops, _ in prepared]))
-        ends = np.cumsum([len(crops) for crops, _ in prepared])[:-1]
+        probs, chosen = self.answer_prepared(prepared)
         return [
-            self._describe(part.mean(axis=0), crops[0], boxes)
-            for part, (crops, boxes) in zip(np.split(probs, ends), prepared, strict=True)
+            self._describe(row, crops[best], boxes[best], len(boxes) > 1)
+            for row, best, (crops, boxes) in zip(probs, chosen, prepared, strict=True)
         ]
 
-    def predict_batch(self, images) -> np.ndarray:
+    def answer_prepared(self, prepared):
+        """Take the surest crop of each picture.
+
+        Args:
+            prepared: List of `(crops, boxes)`, as `prepare` makes them.
+
+        Returns:
+            `(probs, chosen)`: float (n, 10), the probabilities of the surest crops, before
+            `photo_calibration`, in the order of `class_names`; and which crops these are.
+        """
+        if not prepared:
+            return np.empty((0, len(self.class_names)), np.float32), []
+        probs = self.predict_batch(np.concatenate([crops for crops, _ in prepared]))
+        ends = np.cumsum([len(crops) for crops, _ in prepared])[:-1]
+        parts = np.split(probs, ends)
+        chosen = [choose_crop(part) for part in parts]
+        return np.stack([part[best] for part, best in zip(parts, chosen, strict=True)]), chosen
+
+    def predict_batch(self, images, views=None) -> np.ndarray:
         """Classify images that have the model's size already.
 
         Args:
             images: uint8 (n, 32, 32, 3), pixels 0 to 255; n may be 0.
+            views: Another kind of views than the classifier's own, or None.
 
         Returns:
             float32 (n, 10), probabilities in the order of `class_names`, calibrated if the model
@@ -222,29 +243,32 @@ class Classifier:
                 f"Expected uint8 images of shape (n, 32, 32, 3), got {images.dtype} "
                 f"{images.shape}. Use predict() for a picture of another size."
             )
-        probs = self._run(images)
+        probs = self._run(images, views or self.views)
         if self.calibration is None:
             return probs
         return apply_temperature(probs, self.calibration.temperature).astype(np.float32)
 
-    def _run(self, images):
+    def _run(self, images, kind):
         """Return the uncalibrated probabilities, averaged over the views."""
-        views = make_views(images, self.views)
+        views = make_views(images, kind)
         flat = to_input(self._engine, views.reshape(-1, *images.shape[1:]))
         with self._lock:
             probs = self._engine.run(flat)
-        return average_views(probs.reshape(*views.shape[:2], probs.shape[-1]), self.views)
+        return average_views(probs.reshape(*views.shape[:2], probs.shape[-1]), kind)
 
-    def _describe(self, probs, view, boxes):
-        """Make a `Prediction` of calibrated probabilities (10,)."""
-        order = np.argsort(-probs, kind="stable")
+    def _describe(self, probs, view, box, is_photo):
+        """Make a `Prediction` of the calibrated probabilities (10,) of one crop."""
         calibration = self.calibration
+        if is_photo and self.photo_calibration is not None:
+            calibration = self.photo_calibration
+            probs = apply_temperature(probs[None], calibration.temperature)[0]
+        order = np.argsort(-probs, kind="stable")
         return Prediction(
             class_names=tuple(self.class_names[i] for i in order),
             probs=tuple(float(probs[i]) for i in order),
             view=view,
-            boxes=tuple(tuple(int(edge) for edge in box) for box in boxes),
-            unsure=calibration is not None and probs[order[0]] < calibration.threshold,
+            box=tuple(int(edge) for edge in box),
+            unsure=calibration is not None and bool(probs[order[0]] < calibration.threshold),
             calibrated=calibration is not None,
         )
 

@@ -116,6 +116,8 @@ def find_shipped(name=SHIPPED) -> ModelSource:
         pretrained.read_verified(path, exported["sha256"])
         files = {path.suffix: path} | files
     calibration = {kind: part["calibration"] for kind, part in card.get("views", {}).items()}
+    if "photo" in card:
+        calibration["photo"] = card["photo"]
     return ModelSource(weights, files, None, name, "cifar10", True, calibration)
 
 

@@ -61,7 +61,7 @@ PARAMETERS = {
     ),
     "deterministic": Parameter(bool, "same seed and machine give the same history, byte for byte"),
     "model_path": Parameter(
-        str, "a .keras or .h5 file or a run folder; empty takes the newest run or what ships"
+        str, "a model file or a run folder; empty takes the newest run or what ships"
     ),
     "image_path": Parameter(str, "a picture to classify; empty takes a test image"),
     "test_index": Parameter(int, "which test image, where image_path is empty", 0, 9999),

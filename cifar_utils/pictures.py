@@ -1,4 +1,4 @@
-"""Any picture in, an upright RGB image out; and the 32×32 view that a network sees of it."""
+"""Any picture in, an upright RGB image out."""
 
 import importlib.util
 import io
@@ -64,28 +64,6 @@ def open_picture(source) -> Image.Image:
         warnings.simplefilter("ignore")
         with _identify(data, name) as image:
             return _decode(image, name)
-
-
-def to_model_view(image: Image.Image, size: int = 32) -> np.ndarray:
-    """Cut the largest centred square out of a picture and scale it down, antialiased (Lanczos).
-
-    The centre crop keeps the object's proportions, and loses what lies near the ends of a long
-    picture. Squashing, letterboxing and averaging several crops are the alternatives; the choice
-    is to be measured on real photographs later.
-
-    Args:
-        image: RGB image, as `open_picture` returns it.
-        size: Side of the view, in pixels.
-
-    Returns:
-        uint8 array (size, size, 3). A picture of that very size comes through unchanged.
-    """
-    width, height = image.size
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    # Not `resize(box=…)`: its filter reaches over the edge of the box.
-    square = image.convert("RGB").crop((left, top, left + side, top + side))
-    return np.array(square.resize((size, size), Image.Resampling.LANCZOS))
 
 
 def _read_file(path):

@@ -1,6 +1,8 @@
 """A run's trained network on disk: saved, exported, calibrated, and loaded again."""
 
 import dataclasses
+import itertools
+from pathlib import Path
 
 import numpy as np
 
@@ -10,10 +12,14 @@ from cifar_utils.conversion import save_quietly, write_model
 from cifar_utils.engines import open_engine, to_input
 from cifar_utils.errors import RunError
 from cifar_utils.files import atomic_path
+from cifar_utils.inference import PHOTO, READ_AHEAD, Classifier
 from cifar_utils.machine import count_cores
-from cifar_utils.model_files import CALIBRATION_FILE, find_model
+from cifar_utils.model_files import CALIBRATION_FILE, ModelSource, find_model
+from cifar_utils.scenes import make_scenes
 from cifar_utils.views import VIEWS, average_views, make_views
 
+SCENES = 2000  # at most, for the calibration of photographs
+PHOTO_TARGET = 0.95  # of confident answers about scenes; 98 % would leave next to none
 LEAST_FOR_CALIBRATION = 100  # held-out images; fewer say nothing about one answer in fifty
 
 
@@ -41,13 +47,13 @@ def save_trained(run, model, val_images, val_labels):
             write_model(model, temporary, "tflite")
     if len(val_images) >= LEAST_FOR_CALIBRATION:
         engine, _ = open_engine(find_model(run.dir).files, count_cores())
-        fitted = fit_all_views(engine, val_images, val_labels)
+        fitted = fit_calibrations(engine, val_images, val_labels)
         paths.append(run.write_json(CALIBRATION_FILE, {"calibration": fitted}))
     return paths
 
 
-def fit_all_views(engine, images, labels):
-    """Fit temperature and threshold for every kind of views.
+def fit_calibrations(engine, images, labels):
+    """Fit temperature and threshold for every kind of views, and for photographs.
 
     Args:
         engine: An engine of `engines`.
@@ -55,16 +61,29 @@ def fit_all_views(engine, images, labels):
         labels: Integer (n,), their classes.
 
     Returns:
-        A dict from a key of `views.VIEWS` to the fields of a `calibration.Calibration`.
+        A dict from a key of `views.VIEWS` or "photo" to the fields of a `calibration.Calibration`.
     """
     views = make_views(images, "six")
     probs = [engine.run(to_input(engine, view)) for view in views]
-    return {
+    fitted = {
         kind: dataclasses.asdict(
             fit_calibration(labels, average_views(np.stack(probs[: len(weights)]), kind))
         )
         for kind, weights in VIEWS.items()
     }
+    source = ModelSource(Path(CALIBRATION_FILE), {}, calibration=fitted)
+    classifier = Classifier(engine, source)
+    chosen = answer_scenes(classifier, images, SCENES, seed=0)
+    photo = fit_calibration(labels[: len(chosen)], chosen, PHOTO_TARGET)
+    return fitted | {PHOTO: dataclasses.asdict(photo)}
+
+
+def answer_scenes(classifier, images, count, seed):
+    """Answer scenes of images; float (n, 10), the surest crops', before `photo_calibration`."""
+    parts, scenes = [], make_scenes(images, count, seed)
+    while part := list(itertools.islice(scenes, READ_AHEAD)):
+        parts.append(classifier.answer_prepared([classifier.prepare(scene) for scene in part])[0])
+    return np.concatenate(parts)
 
 
 def load_model(run):

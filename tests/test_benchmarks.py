@@ -1,14 +1,17 @@
 """The benchmarks' arithmetic, on made-up measurements: what they publish is what they measured."""
 
+import json
 import runpy
 
 import numpy as np
 import pytest
 
 from cifar_utils.checkpoints import write_history
+from cifar_utils.crops import choose_boxes, choose_crop
 from cifar_utils.data import load_dataset
 from cifar_utils.errors import RunError
 from cifar_utils.files import project_root
+from cifar_utils.inference import Prediction
 from cifar_utils.opening import create_run
 
 FOLDER = project_root() / "benchmarks"
@@ -96,3 +99,70 @@ def test_epochs_that_ran_dry_do_not_count(against):
     assert summary[against["DOCUMENTED"]]["images_per_second"] == 1111
     assert summary[against["DOCUMENTED"]]["epoch_seconds"] == 50.0
     assert summary["ours"]["ratio_to_documented"] == 2.25
+
+
+# ---------- the classifier's ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def crops():
+    return runpy.run_path(str(FOLDER / "photo_crops.py"))
+
+
+@pytest.fixture(scope="module")
+def none():
+    return runpy.run_path(str(FOLDER / "none_of_the_classes.py"))
+
+
+def test_every_way_of_cutting_names_boxes_that_exist(crops):
+    names = list(crops["list_boxes"](300, 200))
+    for parts in crops["WAYS"].values():
+        assert set(parts) <= set(names)
+
+
+def test_what_the_classifier_does_is_among_what_was_compared(crops):
+    boxes = crops["list_boxes"](300, 200)
+    assert choose_boxes(300, 200) == [boxes[name] for name in crops["WAYS"][crops["CHOSEN"][0]]]
+    probs = np.array([[[0.6, 0.4], [0.1, 0.9], [0.5, 0.5]]])
+    chosen = crops["AVERAGES"][crops["CHOSEN"][1]](probs)[0]
+    np.testing.assert_array_equal(chosen, probs[0, choose_crop(probs[0])])
+    rows = json.loads((FOLDER / "photo_crops.json").read_text())["validation"]
+    assert any((row["crops"], row["average"]) == crops["CHOSEN"] for row in rows)
+
+
+def test_ways_of_averaging_give_distributions(crops):
+    probs = np.random.default_rng(0).dirichlet(np.ones(10), (4, 3))
+    for average in crops["AVERAGES"].values():
+        np.testing.assert_allclose(average(probs).sum(axis=1), 1)
+
+
+def test_pictures_of_no_class_are_drawn_alike_every_time(none):
+    for draw in (none["draw_text"], none["draw_patterns"]):
+        first, second = (list(draw(8, np.random.default_rng(0))) for _ in range(2))
+        assert [np.asarray(picture).tobytes() for picture in first] == [
+            np.asarray(picture).tobytes() for picture in second
+        ]
+        assert len({np.asarray(picture).tobytes() for picture in first}) == 8
+
+
+def test_confident_answers_are_counted(none):
+    class Fake:
+        def predict_many(self, pictures):
+            return [Prediction(("cat",), (0.5,), None, unsure=number > 2) for number in pictures]
+
+    row = none["count_confident"](Fake(), range(10))
+    assert (row["n"], row["confident"], row["share"]) == (10, 3, 0.3)
+    assert row["answers"] == {"cat": 3}
+    assert row["interval"][0] < 0.3 < row["interval"][1]
+
+
+def test_the_measured_bars_are_kept():
+    """What the project promises of its classifier, as the committed measurements have it."""
+    for row in json.loads((FOLDER / "export_matrix.json").read_text())["rows"]:
+        assert row["largest_difference"] < 1e-3
+        assert row["images"] == 1000
+    measured = json.loads((FOLDER / "inference_speed.json").read_text())
+    for row in measured["rows"]:
+        if row["engine"] == "LiteRT":
+            assert row["load_to_first_answer_seconds"] < 1
+            assert row["memory_mb"] < 200

@@ -16,7 +16,7 @@ from PIL import Image
 
 from cifar_utils import pictures
 from cifar_utils.errors import ImageError
-from cifar_utils.pictures import open_picture, to_model_view
+from cifar_utils.pictures import open_picture
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -234,7 +234,6 @@ def read_or_refuse(data):
     except ImageError:
         return
     assert picture.mode == "RGB"
-    assert to_model_view(picture).shape == (32, 32, 3)
 
 
 VALID = {
@@ -259,31 +258,6 @@ def test_truncated_and_bit_flipped_pictures_are_read_or_refused(kind, changes):
         end = changes.draw(st.sampled_from([64, len(data) - 1]))
         data[changes.draw(st.integers(0, end))] ^= 1 << changes.draw(st.integers(0, 7))
     read_or_refuse(bytes(data[: changes.draw(st.integers(0, len(data)))]))
-
-
-@settings(max_examples=25, deadline=None)
-@given(pixels=st.binary(min_size=32 * 32 * 3, max_size=32 * 32 * 3))
-def test_a_32x32_picture_comes_through_unchanged(pixels):
-    image = np.frombuffer(pixels, np.uint8).reshape(32, 32, 3)
-    np.testing.assert_array_equal(to_model_view(open_picture(image)), image)
-    np.testing.assert_array_equal(
-        to_model_view(open_picture(encode(Image.fromarray(image)))), image
-    )
-
-
-def test_the_view_is_the_antialiased_centre_square():
-    wide = Image.new("RGB", (300, 100), BLUE)
-    wide.paste(RED, (100, 0, 200, 100))
-    assert (to_model_view(wide) == RED).all()
-    y, x = np.mgrid[:512, :512]
-    checks = np.repeat((255 * ((x + y) % 2)).astype(np.uint8)[:, :, None], 3, axis=2)
-    view = to_model_view(open_picture(checks))  # unfiltered, it would be black or white
-    np.testing.assert_allclose(view, 127, atol=4)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (5000, 1), (1, 5000), (31, 33), (7, 3000)])
-def test_extreme_shapes_still_give_a_view(size):
-    assert (to_model_view(open_picture(Image.new("RGB", size, RED))) == RED).all()
 
 
 def test_a_thousand_hostile_files_are_refused_or_answered_and_memory_stays():

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from cifar_utils.crops import choose_boxes, letterbox, square_at, whole
-from cifar_utils.pictures import NEUTRAL_GREY
+from cifar_utils.pictures import NEUTRAL_GREY, open_picture
 from cifar_utils.views import VIEWS, average_views, cut_out, make_views
 
 SIZES = st.integers(1, 3000)
@@ -77,3 +77,24 @@ def test_a_box_shows_its_own_part_only_and_grey_beyond_the_picture():
     assert (right == (0, 0, 255)).all()
     assert (boxed[0, 0] == NEUTRAL_GREY).all()
     np.testing.assert_allclose(boxed[16, 5], (255, 0, 0), atol=3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(pixels=st.binary(min_size=32 * 32 * 3, max_size=32 * 32 * 3))
+def test_a_32x32_picture_comes_through_unchanged(pixels):
+    image = np.frombuffer(pixels, np.uint8).reshape(32, 32, 3)
+    for source in (image, Image.fromarray(image)):
+        picture = open_picture(source)
+        np.testing.assert_array_equal(cut_out(picture, choose_boxes(*picture.size))[0], image)
+
+
+def test_scaling_down_is_antialiased():
+    y, x = np.mgrid[:512, :512]
+    checks = np.repeat((255 * ((x + y) % 2)).astype(np.uint8)[:, :, None], 3, axis=2)
+    for view in cut_out(Image.fromarray(checks), choose_boxes(512, 512)):
+        np.testing.assert_allclose(view, 127, atol=4)  # unfiltered, it would be black or white
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5000, 1), (1, 5000), (31, 33), (7, 3000)])
+def test_extreme_shapes_still_give_views(size):
+    assert (cut_out(Image.new("RGB", size, (255, 0, 0)), choose_boxes(*size)) == (255, 0, 0)).all()

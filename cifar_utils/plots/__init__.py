@@ -7,6 +7,7 @@ uses shape, pattern or text beside colour, in colours that any colour vision can
 from cifar_utils.plots.evaluation import (
     plot_class_scores,
     plot_confusion_matrix,
+    plot_heat_map,
     plot_metrics_vs_documented,
     plot_mistakes,
     plot_prediction,
@@ -33,6 +34,7 @@ __all__ = [
     "plot_class_scores",
     "plot_confusion_matrix",
     "plot_duplicate_pairs",
+    "plot_heat_map",
     "plot_learning_rates",
     "plot_maps",
     "plot_mean_images",

@@ -222,3 +222,18 @@ def plot_prediction(
     right.set_xticks([0, 0.5, 1])
     percent_axis(right.xaxis)
     return figure
+
+
+def plot_heat_map(picture: np.ndarray, drawn: np.ndarray, label: str) -> Figure:
+    """Draw a picture beside its heat map.
+
+    Args:
+        picture: The picture as it came, uint8, shape (height, width, 3).
+        drawn: What `explain.draw_heat_map` made of it, as an array.
+        label: The class that the map is about.
+    """
+    figure = new_figure(f"What spoke for {label}", 2.9)
+    left, right = figure.subplots(1, 2)
+    show_picture(left, picture, "the picture", FONT)
+    show_picture(right, drawn, "bright: hiding it costs the answer", FONT)
+    return figure
