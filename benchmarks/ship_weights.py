@@ -33,6 +33,7 @@ from cifar_utils.pretrained import WEIGHTS_DIR, read_card, save_pretrained
 from cifar_utils.runs import find_run
 from cifar_utils.views import VIEWS, average_views, make_views
 
+SCENES = 2000  # made of held-out images, for the calibration of photographs
 LIMITS = (
     "Ten classes only: whatever the picture shows, the answer is one of them.",
     "Trained on 32x32 thumbnails with the object in the middle; photographs are harder.",
@@ -89,7 +90,7 @@ def make_card(run, engine):
     parts = [(data.train_images[val], data.train_labels[val])]
     parts.append((data.test_images, data.test_labels))
     answers = [[engine.run(view) for view in make_views(images, "six")] for images, _ in parts]
-    fits = fit_calibrations(engine, *parts[0])
+    fits = fit_calibrations(engine, *parts[0], SCENES)
     card |= {"views": {}, "photo": fits["photo"]}
     for kind, weights in VIEWS.items():
         probs_val, probs = (average_views(np.stack(part[: len(weights)]), kind) for part in answers)

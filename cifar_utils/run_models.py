@@ -18,7 +18,7 @@ from cifar_utils.model_files import CALIBRATION_FILE, ModelSource, find_model
 from cifar_utils.scenes import make_scenes
 from cifar_utils.views import VIEWS, average_views, make_views
 
-SCENES = 2000  # at most, for the calibration of photographs
+SCENES = 1000  # at most, for the calibration of photographs; a few seconds
 PHOTO_TARGET = 0.95  # of confident answers about scenes; 98 % would leave next to none
 LEAST_FOR_CALIBRATION = 100  # held-out images; fewer say nothing about one answer in fifty
 
@@ -52,13 +52,14 @@ def save_trained(run, model, val_images, val_labels):
     return paths
 
 
-def fit_calibrations(engine, images, labels):
+def fit_calibrations(engine, images, labels, scenes=SCENES):
     """Fit temperature and threshold for every kind of views, and for photographs.
 
     Args:
         engine: An engine of `engines`.
         images: uint8 (n, 32, 32, 3) that the network has not learnt from.
         labels: Integer (n,), their classes.
+        scenes: How many scenes to make of them, at most.
 
     Returns:
         A dict from a key of `views.VIEWS` or "photo" to the fields of a `calibration.Calibration`.
@@ -73,7 +74,7 @@ def fit_calibrations(engine, images, labels):
     }
     source = ModelSource(Path(CALIBRATION_FILE), {}, calibration=fitted)
     classifier = Classifier(engine, source)
-    chosen = answer_scenes(classifier, images, SCENES, seed=0)
+    chosen = answer_scenes(classifier, images, scenes, seed=0)
     photo = fit_calibration(labels[: len(chosen)], chosen, PHOTO_TARGET)
     return fitted | {PHOTO: dataclasses.asdict(photo)}
 

@@ -103,7 +103,7 @@ def test_wrong_names_are_refused_before_the_work(run, tmp_path):
 
 def test_a_finished_run_holds_what_the_classifier_needs(run, images):
     saved = json.loads(run.path("classifier.json").read_text())["calibration"]
-    assert set(saved) == {"one", "mirrored", "six"}
+    assert set(saved) == {"one", "mirrored", "six", "photo"}
     assert saved["one"]["n"] == 100
     code = (
         "import sys, numpy\n"
