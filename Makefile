@@ -39,7 +39,7 @@ test: $(READY)  ## run all tests: pytest, nbval, the pipeline with small paramet
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-colab: $(COLAB_READY)  ## run what matters in Colab with the oldest versions that are supported
-	@$(COLAB)/bin/python -m pytest -m "not slow" $(COLAB_TESTS:%=tests/test_%.py) $(ARGS)
+	@$(COLAB)/bin/python -m pytest -m "not slow and not onnx" $(COLAB_TESTS:%=tests/test_%.py) $(ARGS)
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --notebook-dir=. notebooks/01_data_exploration.ipynb $(ARGS)

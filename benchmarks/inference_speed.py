@@ -4,9 +4,9 @@
 
 Every row is a process of its own: from importing nothing to the first answer; then the median time
 of one picture that is decoded already (640x480, cropped and scaled by the classifier; and 32x32),
-on one core; the memory that the process then holds. Last, a folder of 1,000 pictures of 32x32 as
-PNG through what `python -m cifar_utils predict` does, on all cores. Writes
-`benchmarks/inference_speed.json`.
+on one core; the memory that the process then holds. The pictures are noise, so that `mirrored`
+looks twice. Last, a folder of 1,000 test images as PNG (of CIFAR-10, where it is at hand) through
+what `python -m cifar_utils predict` does, on all cores. Writes `benchmarks/inference_speed.json`.
 """
 
 import argparse
@@ -84,13 +84,13 @@ def time_calls(ask, picture):
 
 def measure_folder(views):
     """Return pictures per second of a folder, reading included."""
-    import numpy as np
     from PIL import Image
 
+    from cifar_utils.data import load_dataset
     from cifar_utils.inference import Classifier
     from cifar_utils.predict_command import classify, list_pictures
 
-    images = np.random.default_rng(0).integers(0, 256, (FOLDER_PICTURES, 32, 32, 3), dtype=np.uint8)
+    images = load_dataset().test_images[:FOLDER_PICTURES]
     with tempfile.TemporaryDirectory() as folder:
         for number, image in enumerate(images):
             Image.fromarray(image).save(Path(folder, f"{number:04}.png"))

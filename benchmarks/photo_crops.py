@@ -109,13 +109,17 @@ def compare(probs, labels):
     return rows
 
 
+def count_right(probs, labels):
+    """Return accuracy with its interval."""
+    right = int((probs.argmax(axis=1) == labels).sum())
+    interval = [round(edge, 4) for edge in compute_wilson_interval(right, len(labels))]
+    return {"accuracy": right / len(labels), "interval": interval}
+
+
 def measure(probs, labels):
     """Return accuracy with its interval, and what a threshold fitted on these pictures does."""
-    right = int((probs.argmax(axis=1) == labels).sum())
     fitted = fit_calibration(labels, probs, PHOTO_TARGET)
-    return {
-        "accuracy": right / len(labels),
-        "interval": [round(edge, 4) for edge in compute_wilson_interval(right, len(labels))],
+    return count_right(probs, labels) | {
         "temperature": round(fitted.temperature, 4),
         "threshold": round(fitted.threshold, 4),
         "coverage": fitted.coverage,
@@ -172,11 +176,11 @@ def main():
         names = list(list_boxes(4, 3))
         others = ask(classifier, scenes)
         report["test"] = {
-            "chosen": measure(probs, labels),
+            "chosen": count_right(probs, labels),
             "boxes": len(choose_boxes(4, 3)),
             "answers": measure_answers(labels, probs, classifier.photo_calibration.threshold),
         } | {
-            name: measure(others[:, names.index(name)], labels)
+            name: count_right(others[:, names.index(name)], labels)
             for name in ("squash", "centre", "letterbox")
         }
         print(json.dumps(report["test"], indent=2))

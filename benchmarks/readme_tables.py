@@ -300,12 +300,13 @@ def make_inference():
 def make_crops():
     """Ways of showing the network a scene, on validation images; the chosen one on the test."""
     measured = read_measured("photo_crops")
-    chosen = tuple(runpy.run_path(str(Path(__file__).with_name("photo_crops.py")))["CHOSEN"])
+    module = runpy.run_path(str(Path(__file__).with_name("photo_crops.py")))
+    chosen, ways = module["CHOSEN"], module["WAYS"]
     simple = ("squash", "centre", "letterbox")
     shown = [
         row
         for row in measured["validation"]
-        if row["crops"] in ("all", "centre, large corners", *simple)
+        if row["crops"] in ("all", chosen[0], *simple) and row["average"] in ("mean", chosen[1])
     ]
     rows = []
     for row in shown:
@@ -314,7 +315,7 @@ def make_crops():
         rows.append(
             [
                 f"{mark}{row['crops']}{mark}",
-                f"{mark}{row['average']}{mark}" if "," in row["crops"] + row["average"] else "–",
+                f"{mark}{row['average']}{mark}" if len(ways[row["crops"]]) > 1 else "–",
                 f"{row['accuracy']:.1%} ({low:.1%} to {high:.1%})",
                 f"{row['coverage']:.0%}",
             ]
@@ -337,10 +338,11 @@ def make_photos():
     for row in read_measured("photo_crops")["photos"]:
         right = f"{row['right']} of {row['n']}" if "right" in row else "–"
         sure = f"{row['right_of_answered']} of {row['answered']}" if "right" in row else "–"
-        rows.append([row["kind"], right, f"{row['answered']} of {row['n']}", sure])
+        kind = row["kind"] if "right" in row else "none of the ten: photographs"
+        rows.append([kind, right, f"{row['answered']} of {row['n']}", sure])
     for kind, row in read_measured("none_of_the_classes")["kinds"].items():
         if kind != "photographs":
-            rows.append([f"none: {kind}", "–", f"{row['confident']} of {row['n']}", "–"])
+            rows.append([f"none of the ten: {kind}", "–", f"{row['confident']} of {row['n']}", "–"])
     for label, row in read_measured("none_of_the_classes").get("left_out", {}).items():
         row = row["unknown"]
         rows.append(

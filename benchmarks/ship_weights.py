@@ -31,7 +31,7 @@ from cifar_utils.files import atomic_path, relative_to_project, write_text
 from cifar_utils.machine import count_cores
 from cifar_utils.pretrained import WEIGHTS_DIR, read_card, save_pretrained
 from cifar_utils.runs import find_run
-from cifar_utils.views import VIEWS, average_views, make_views
+from cifar_utils.views import VIEWS
 
 SCENES = 2000  # made of held-out images, for the calibration of photographs
 LIMITS = (
@@ -64,7 +64,7 @@ def make_card(run, engine):
     Returns:
         The card, JSON-ready.
     """
-    from cifar_utils.run_models import fit_calibrations
+    from cifar_utils.run_models import fit_calibrations, make_classifier
     from cifar_utils.training import get_preprocessing
 
     data, info = run.dataset, run.info
@@ -87,17 +87,17 @@ def make_card(run, engine):
         "licence": "MIT, as the package. CIFAR-10: Krizhevsky, 2009; no licence is stated for it.",
         "limits": list(LIMITS),
     }
-    parts = [(data.train_images[val], data.train_labels[val])]
-    parts.append((data.test_images, data.test_labels))
-    answers = [[engine.run(view) for view in make_views(images, "six")] for images, _ in parts]
-    fits = fit_calibrations(engine, *parts[0], SCENES)
+    held_out = data.train_labels[val]
+    fits = fit_calibrations(engine, data.train_images[val], held_out, SCENES)
+    classifier = make_classifier(engine, fits)
     card |= {"views": {}, "photo": fits["photo"]}
-    for kind, weights in VIEWS.items():
-        probs_val, probs = (average_views(np.stack(part[: len(weights)]), kind) for part in answers)
+    for kind in VIEWS:
+        probs_val = classifier.compute_probs(data.train_images[val], kind)
+        probs = classifier.compute_probs(data.test_images, kind)
         fitted = fits[kind]
         calibrated = apply_temperature(probs, fitted["temperature"])
         card["views"][kind] = {
-            "validation_accuracy": float((probs_val.argmax(1) == data.train_labels[val]).mean()),
+            "validation_accuracy": float((probs_val.argmax(1) == held_out).mean()),
             "calibration": fitted,
             "test": compute_metrics(data.test_labels, probs, data.class_names),
             "test_ece_uncalibrated": round(compute_ece(data.test_labels, probs), 5),
@@ -157,9 +157,10 @@ def render_card(card):
         " threshold (the probability from which on an answer is given, and not called unsure)"
         f" were fitted on the {one['calibration']['n']:,} held-out images; calibration error:"
         f" {one['ece_bins']} bins. `mirrored` is what the classifier takes unless told otherwise:"
-        " the image and its mirror image. For photographs, of which the surest of five crops is"
-        f" taken, a temperature of {card['photo']['temperature']:.2f} comes on top, and answers are"
-        f" given from {card['photo']['threshold']:.1%}: fitted on {card['photo']['n']:,} scenes"
+        " the image and, where that leaves doubt, its mirror image. For photographs, of which the"
+        f" surest of five crops is taken, a temperature of {card['photo']['temperature']:.2f} comes"
+        f" on top, and answers are given from {card['photo']['threshold']:.1%}: fitted on"
+        f" {card['photo']['n']:,} scenes"
         " made of the held-out images, of which"
         f" {card['photo']['coverage']:.0%} get an answer and {card['photo']['accuracy']:.1%} of"
         " these are right.",

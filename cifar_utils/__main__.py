@@ -44,7 +44,7 @@ def main():
 
 
 @main.command()
-@click.option("--recipe", help="Hyper-parameter set: quick (default) or baseline.")
+@click.option("--recipe", help="Hyper-parameter set: quick (default), fast or baseline.")
 @click.option("--dataset", help="auto (default), cifar10 or synthetic.")
 @click.option("--name", default="", help="Run name; empty makes one from date, time and recipe.")
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Any parameter.")

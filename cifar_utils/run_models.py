@@ -9,14 +9,14 @@ import numpy as np
 from cifar_utils.backend import keras
 from cifar_utils.calibration import fit_calibration
 from cifar_utils.conversion import save_quietly, write_model
-from cifar_utils.engines import open_engine, to_input
+from cifar_utils.engines import open_engine
 from cifar_utils.errors import RunError
 from cifar_utils.files import atomic_path
 from cifar_utils.inference import PHOTO, READ_AHEAD, Classifier
 from cifar_utils.machine import count_cores
 from cifar_utils.model_files import CALIBRATION_FILE, ModelSource, find_model
 from cifar_utils.scenes import make_scenes
-from cifar_utils.views import VIEWS, average_views, make_views
+from cifar_utils.views import VIEWS
 
 SCENES = 1000  # at most, for the calibration of photographs; a few seconds
 PHOTO_TARGET = 0.95  # of confident answers about scenes; 98 % would leave next to none
@@ -64,19 +64,19 @@ def fit_calibrations(engine, images, labels, scenes=SCENES):
     Returns:
         A dict from a key of `views.VIEWS` or "photo" to the fields of a `calibration.Calibration`.
     """
-    views = make_views(images, "six")
-    probs = [engine.run(to_input(engine, view)) for view in views]
-    fitted = {
-        kind: dataclasses.asdict(
-            fit_calibration(labels, average_views(np.stack(probs[: len(weights)]), kind))
-        )
-        for kind, weights in VIEWS.items()
-    }
-    source = ModelSource(Path(CALIBRATION_FILE), {}, calibration=fitted)
-    classifier = Classifier(engine, source)
-    chosen = answer_scenes(classifier, images, scenes, seed=0)
+    fitted = {}
+    for kind in VIEWS:  # "one" first: what it is sure of, `mirrored` leaves alone
+        probs = make_classifier(engine, fitted).compute_probs(images, kind)
+        fitted[kind] = dataclasses.asdict(fit_calibration(labels, probs))
+    chosen = answer_scenes(make_classifier(engine, fitted), images, scenes, seed=0)
     photo = fit_calibration(labels[: len(chosen)], chosen, PHOTO_TARGET)
     return fitted | {PHOTO: dataclasses.asdict(photo)}
+
+
+def make_classifier(engine, calibration):
+    """Return a `Classifier` of an engine and what was fitted for it so far."""
+    source = ModelSource(Path(CALIBRATION_FILE), {}, calibration=calibration)
+    return Classifier(engine, source)
 
 
 def answer_scenes(classifier, images, count, seed):

@@ -16,6 +16,7 @@ from cifar_utils.calibration import apply_temperature, compute_ece, measure_answ
 from cifar_utils.data import CLASS_NAMES, load_dataset
 from cifar_utils.errors import CifarError, ImageError, ModelError, ParameterError
 from cifar_utils.inference import Classifier, describe_engines
+from cifar_utils.model_files import ModelSource
 from cifar_utils.views import average_views, make_views
 
 
@@ -128,7 +129,7 @@ def test_pictures_before_a_bad_one_are_answered(classifier, images):
 
 def test_keras_builds_no_new_graph_for_many_predictions(keras, run_dir, images):
     loaded = Classifier.load(run_dir, views="one", backend="Keras")
-    for n in (1, 2, 6, 64):
+    for n in engines.BATCH_SIZES:
         loaded.predict_batch(images[:n])
     traces = []
     model = loaded._engine._model
@@ -149,7 +150,9 @@ def test_threads_get_their_own_answers(classifier, images):
 # ---------- engines -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backend", ["LiteRT", "ONNX Runtime", "Keras"])
+@pytest.mark.parametrize(
+    "backend", ["LiteRT", pytest.param("ONNX Runtime", marks=pytest.mark.onnx), "Keras"]
+)
 @pytest.mark.parametrize("views", ["one", "mirrored", "six"])
 def test_every_engine_gives_the_networks_own_answers(backend, views, run_dir, tiny_model, images):
     loaded = Classifier.load(run_dir, views, backend)
@@ -185,13 +188,43 @@ def test_a_file_is_converted_once_and_kept(run_dir, tmp_path, monkeypatch, capsy
     assert not capsys.readouterr().err
 
 
-def test_exported_files_that_are_damaged_are_refused(tmp_path, run_dir, monkeypatch):
-    (tmp_path / "text.tflite").write_text("hello, hello")
-    (tmp_path / "head.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(100))
-    (tmp_path / "text.onnx").write_text("hello")
-    for name in ("text.tflite", "head.tflite", "text.onnx"):
-        with pytest.raises(ModelError, match=name.split(".")[0]):
-            Classifier.load(tmp_path / name)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("text.tflite", b"hello, hello"),
+        ("head.tflite", b"\x1c\0\0\0TFL3" + bytes(100)),
+        pytest.param("text.onnx", b"hello", marks=pytest.mark.onnx),
+    ],
+)
+def test_an_exported_file_that_is_damaged_is_refused(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=name):
+        Classifier.load(tmp_path / name)
+
+
+def test_the_mirror_image_is_asked_about_only_where_there_is_doubt(run_dir, images):
+    engine = Classifier.load(run_dir)._engine
+    asked = []
+
+    class Counting:
+        name, input_type, shapes = "counting", engine.input_type, engine.shapes
+
+        def run(self, batch):
+            asked.append(len(batch))
+            return engine.run(batch)
+
+    one = {"temperature": 0.02, "threshold": 0.5, "n": 100, "coverage": 1.0, "accuracy": 1.0}
+    source = ModelSource(run_dir, {}, calibration={"one": one})
+    loaded = Classifier(Counting(), source)
+    first = loaded.compute_probs(images, "one")
+    sure = apply_temperature(first, 0.02).max(axis=1) >= 0.98
+    assert 0 < sure.sum() < len(images)
+    asked.clear()
+    probs = loaded.compute_probs(images, "mirrored")
+    assert asked == [len(images), (~sure).sum()]
+    np.testing.assert_array_equal(probs[sure], first[sure])
+    whole = Classifier(engine, ModelSource(run_dir, {})).compute_probs(images, "mirrored")
+    np.testing.assert_allclose(probs[~sure], whole[~sure], atol=1e-6)
 
 
 # ---------- unsure ------------------------------------------------------------------------------
@@ -213,6 +246,25 @@ def test_a_calibration_beside_the_model_scales_and_says_unsure(run_dir, images, 
     (folder / "classifier.json").write_text("{")
     with pytest.raises(ModelError, match=r"classifier\.json is damaged"):
         Classifier.load(folder)
+
+
+def test_the_surest_crop_of_a_photo_is_taken_and_scaled_once_more(run_dir):
+    photo = {"temperature": 2.0, "threshold": 0.15, "n": 9, "coverage": 1.0, "accuracy": 1.0}
+    engine = Classifier.load(run_dir)._engine
+    source = ModelSource(run_dir, {}, calibration={"photo": photo})
+    loaded = Classifier(engine, source)
+    picture = np.random.default_rng(5).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    crops, boxes = loaded.prepare(picture)
+    probs = loaded.predict_batch(crops)
+    best = probs.max(axis=1).argmax()
+    answer = loaded.predict(picture)
+    assert answer.box == boxes[best]
+    np.testing.assert_array_equal(answer.view, crops[best])
+    expected = apply_temperature(probs[best : best + 1], 2.0)[0]
+    assert answer.confidence == pytest.approx(expected.max())
+    assert answer.unsure == (expected.max() < 0.15)
+    thumbnail = loaded.predict(picture[:32, :32])  # one crop: nothing is chosen, nothing scaled
+    assert not thumbnail.calibrated
 
 
 def test_a_model_without_calibration_is_never_unsure(classifier, images):
