@@ -10,6 +10,7 @@ the values that float16 kept. Refuses a run on the synthetic set, one without at
 5,000 images held out, and one whose accuracy float16 changes by more than 0.1 points.
 """
 
+import dataclasses
 import hashlib
 import sys
 import tempfile
@@ -90,20 +91,20 @@ def make_card(run, engine):
     held_out = data.train_labels[val]
     fits = fit_calibrations(engine, data.train_images[val], held_out, SCENES)
     classifier = make_classifier(engine, fits)
-    card |= {"views": {}, "photo": fits["photo"]}
+    card |= {"views": {}, "photo": dataclasses.asdict(fits["photo"])}
     for kind in VIEWS:
         probs_val = classifier.compute_probs(data.train_images[val], kind)
         probs = classifier.compute_probs(data.test_images, kind)
         fitted = fits[kind]
-        calibrated = apply_temperature(probs, fitted["temperature"])
+        calibrated = apply_temperature(probs, fitted.temperature)
         card["views"][kind] = {
             "validation_accuracy": float((probs_val.argmax(1) == held_out).mean()),
-            "calibration": fitted,
+            "calibration": dataclasses.asdict(fitted),
             "test": compute_metrics(data.test_labels, probs, data.class_names),
             "test_ece_uncalibrated": round(compute_ece(data.test_labels, probs), 5),
             "test_ece": round(compute_ece(data.test_labels, calibrated), 5),
             "ece_bins": ECE_BINS,
-            "test_answers": measure_answers(data.test_labels, calibrated, fitted["threshold"]),
+            "test_answers": measure_answers(data.test_labels, calibrated, fitted.threshold),
         }
     return card
 

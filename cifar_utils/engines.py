@@ -23,7 +23,7 @@ from cifar_utils.quiet import hold_back
 BATCH_SIZES = (1, 2, 6, 10, 30, 64)
 # Fewer images are computed on one core: sharing out a few milliseconds' work gains little, and
 # LiteRT's threads, which wait by spinning, lose a lot where other programs want the cores as well.
-WORTH_THREADS = 64
+WORTH_THREADS = 30
 LITERT_NOISE = re.compile(rb"Created TensorFlow Lite XNNPACK delegate|^INFO:")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.calibration import Calibration, apply_temperature
+from cifar_utils.calibration import apply_temperature
 from cifar_utils.crops import choose_boxes, choose_crop
 from cifar_utils.data import CLASS_NAMES
 from cifar_utils.engines import ENGINES, open_engine, to_input
@@ -18,6 +18,7 @@ from cifar_utils.errors import ParameterError
 from cifar_utils.machine import count_cores
 from cifar_utils.model_files import (
     EXPORTED,
+    PHOTO,
     ModelSource,
     check_probabilities,
     check_shapes,
@@ -29,8 +30,7 @@ from cifar_utils.views import VIEWS, average_views, cut_out, make_views
 
 DEFAULT_VIEWS = "mirrored"  # on held-out images as right as `six`, for a third of the time
 SURE_ENOUGH = 0.98  # of a first answer; nearly all of these are right, mirrored or not
-PHOTO = "photo"  # the key of `photo_calibration` among a model's calibrations
-READ_AHEAD = 64  # pictures that `predict_many` reads before it asks the network
+READ_AHEAD = 256  # crops that wait before the network is asked: enough to share out well
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ class Classifier:
         self._engine, self._lock = engine, threading.Lock()
         self.source, self.engine, self.views = source, why or engine.name, views
         self.class_names = tuple(CLASS_NAMES)
-        fitted = {kind: Calibration(**saved) for kind, saved in source.calibration.items()}
+        fitted = source.calibration
         self.calibration = fitted.get(views)
         self.photo_calibration = fitted.get(PHOTO)
         self._single = fitted.get("one")
@@ -153,7 +153,7 @@ class Classifier:
         return next(self.predict_many([image]))
 
     def predict_many(self, pictures):
-        """Classify many pictures, a few dozen at a time.
+        """Classify many pictures, dozens at a time.
 
         Args:
             pictures: Iterable of whatever `pictures.open_picture` takes.
@@ -164,16 +164,17 @@ class Classifier:
         Raises:
             ImageError: If one cannot be read; those read before it have been yielded.
         """
-        waiting = []
+        waiting, count = [], 0
         for picture in pictures:
             try:
                 waiting.append(self.prepare(picture))
             except Exception:
                 yield from self.predict_prepared(waiting)
                 raise
-            if len(waiting) == READ_AHEAD:
+            count += len(waiting[-1][1])
+            if count >= READ_AHEAD:
                 yield from self.predict_prepared(waiting)
-                waiting = []
+                waiting, count = [], 0
         yield from self.predict_prepared(waiting)
 
     def prepare(self, picture):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cifar_utils import pretrained
+from cifar_utils.calibration import Calibration
 from cifar_utils.errors import ModelError, RunError, suggest
 from cifar_utils.files import relative_to_project, runs_dir
 from cifar_utils.preprocessing import IMAGE_SIZE
@@ -20,6 +21,7 @@ SHIPPED = "fast"  # what is used where no model is named
 KERAS_SUFFIX = ".keras"
 EXPORTED = (".tflite", ".onnx")
 CALIBRATION_FILE = "classifier.json"
+PHOTO = "photo"  # among a model's calibrations: for the surest of a photograph's crops
 HOW_TO_GET_A_RUN = "Make one with 'python -m cifar_utils run' or the notebook 03_training."
 
 
@@ -34,7 +36,7 @@ class ModelSource:
         run_name, recipe, dataset: Names from the run's `run.json`; None for a file without one.
         shipped: Whether these are the weights that ship with the package.
         calibration: What was fitted on images that the model never learnt from: a dict from a kind
-            of views to the fields of a `calibration.Calibration`; empty where nothing was.
+            of views, or `PHOTO`, to a `calibration.Calibration`; empty where nothing was.
     """
 
     path: Path
@@ -115,10 +117,14 @@ def find_shipped(name=SHIPPED) -> ModelSource:
         path = pretrained.WEIGHTS_DIR / exported["file"]
         pretrained.read_verified(path, exported["sha256"])
         files = {path.suffix: path} | files
-    calibration = {kind: part["calibration"] for kind, part in card.get("views", {}).items()}
-    if "photo" in card:
-        calibration["photo"] = card["photo"]
+    saved = {kind: part["calibration"] for kind, part in card.get("views", {}).items()}
+    calibration = _read_calibration(saved | ({PHOTO: card[PHOTO]} if PHOTO in card else {}))
     return ModelSource(weights, files, None, name, "cifar10", True, calibration)
+
+
+def _read_calibration(saved):
+    """Turn what a file holds into `calibration.Calibration`s, by kind of views."""
+    return {kind: Calibration(**fields) for kind, fields in saved.items()}
 
 
 def _files_of_run(folder):
@@ -196,10 +202,10 @@ def _describe_source(path, files):
         return ModelSource(path, files)
     try:
         text = (path.parent / CALIBRATION_FILE).read_text(encoding="utf-8")
-        calibration = dict(json.loads(text)["calibration"])
+        calibration = _read_calibration(json.loads(text)["calibration"])
     except OSError:
         calibration = {}  # made by an older version, or nothing was held out
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{path.parent / CALIBRATION_FILE} is damaged ({error!r}). Delete it: the model then"
             " answers without knowing when it is unsure."

@@ -68,7 +68,7 @@ def load_test_images(numbers):
 
 
 def classify(classifier, named):
-    """Classify named pictures a few dozen at a time; a bad one leaves the others alone.
+    """Classify named pictures, dozens at a time; a bad one leaves the others alone.
 
     Args:
         classifier: An `inference.Classifier`.
@@ -78,16 +78,26 @@ def classify(classifier, named):
         `(name, picture, outcome)` in order; the outcome is a `Prediction`, or the error that says
         why there is none.
     """
-    for start in range(0, len(named), READ_AHEAD):
-        part, prepared, failed = named[start : start + READ_AHEAD], [], {}
-        for _, picture in part:
-            try:
-                prepared.append(classifier.prepare(picture))
-            except CifarError as error:
-                failed[len(prepared) + len(failed)] = error
-        predictions = iter(classifier.predict_prepared(prepared))
-        for place, (name, picture) in enumerate(part):
-            yield name, picture, failed.get(place) or next(predictions)
+    waiting, count = [], 0
+    for name, picture in named:
+        try:
+            prepared = classifier.prepare(picture)
+            count += len(prepared[1])
+        except CifarError as error:
+            prepared = error
+        waiting.append((name, picture, prepared))
+        if count >= READ_AHEAD:
+            yield from _answer(classifier, waiting)
+            waiting, count = [], 0
+    yield from _answer(classifier, waiting)
+
+
+def _answer(classifier, waiting):
+    """Let the network answer for what was read; hand on the errors of what was not."""
+    prepared = [item for _, _, item in waiting if not isinstance(item, CifarError)]
+    predictions = iter(classifier.predict_prepared(prepared))
+    for name, picture, item in waiting:
+        yield name, picture, item if isinstance(item, CifarError) else next(predictions)
 
 
 def describe_prediction(name, prediction, top):

@@ -12,9 +12,9 @@ from cifar_utils.conversion import save_quietly, write_model
 from cifar_utils.engines import open_engine
 from cifar_utils.errors import RunError
 from cifar_utils.files import atomic_path
-from cifar_utils.inference import PHOTO, READ_AHEAD, Classifier
+from cifar_utils.inference import READ_AHEAD, Classifier
 from cifar_utils.machine import count_cores
-from cifar_utils.model_files import CALIBRATION_FILE, ModelSource, find_model
+from cifar_utils.model_files import CALIBRATION_FILE, PHOTO, ModelSource, find_model
 from cifar_utils.scenes import make_scenes
 from cifar_utils.views import VIEWS
 
@@ -48,7 +48,8 @@ def save_trained(run, model, val_images, val_labels):
     if len(val_images) >= LEAST_FOR_CALIBRATION:
         engine, _ = open_engine(find_model(run.dir).files, count_cores())
         fitted = fit_calibrations(engine, val_images, val_labels)
-        paths.append(run.write_json(CALIBRATION_FILE, {"calibration": fitted}))
+        saved = {kind: dataclasses.asdict(one) for kind, one in fitted.items()}
+        paths.append(run.write_json(CALIBRATION_FILE, {"calibration": saved}))
     return paths
 
 
@@ -62,15 +63,14 @@ def fit_calibrations(engine, images, labels, scenes=SCENES):
         scenes: How many scenes to make of them, at most.
 
     Returns:
-        A dict from a key of `views.VIEWS` or "photo" to the fields of a `calibration.Calibration`.
+        A dict from a key of `views.VIEWS` or `PHOTO` to a `calibration.Calibration`.
     """
     fitted = {}
     for kind in VIEWS:  # "one" first: what it is sure of, `mirrored` leaves alone
         probs = make_classifier(engine, fitted).compute_probs(images, kind)
-        fitted[kind] = dataclasses.asdict(fit_calibration(labels, probs))
+        fitted[kind] = fit_calibration(labels, probs)
     chosen = answer_scenes(make_classifier(engine, fitted), images, scenes, seed=0)
-    photo = fit_calibration(labels[: len(chosen)], chosen, PHOTO_TARGET)
-    return fitted | {PHOTO: dataclasses.asdict(photo)}
+    return fitted | {PHOTO: fit_calibration(labels[: len(chosen)], chosen, PHOTO_TARGET)}
 
 
 def make_classifier(engine, calibration):

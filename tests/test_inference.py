@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cifar_utils import engines
-from cifar_utils.calibration import apply_temperature, compute_ece, measure_answers
+from cifar_utils.calibration import Calibration, apply_temperature, compute_ece, measure_answers
 from cifar_utils.data import CLASS_NAMES, load_dataset
 from cifar_utils.errors import CifarError, ImageError, ModelError, ParameterError
 from cifar_utils.inference import Classifier, describe_engines
@@ -213,7 +213,7 @@ def test_the_mirror_image_is_asked_about_only_where_there_is_doubt(run_dir, imag
             asked.append(len(batch))
             return engine.run(batch)
 
-    one = {"temperature": 0.02, "threshold": 0.5, "n": 100, "coverage": 1.0, "accuracy": 1.0}
+    one = Calibration(temperature=0.02, threshold=0.5)
     source = ModelSource(run_dir, {}, calibration={"one": one})
     loaded = Classifier(Counting(), source)
     first = loaded.compute_probs(images, "one")
@@ -243,13 +243,14 @@ def test_a_calibration_beside_the_model_scales_and_says_unsure(run_dir, images, 
         assert answer.unsure == (answer.confidence < 0.2)
         assert str(answer).startswith("unsure: ") == answer.unsure
     assert Classifier.load(folder, views="one").calibration is None
-    (folder / "classifier.json").write_text("{")
-    with pytest.raises(ModelError, match=r"classifier\.json is damaged"):
-        Classifier.load(folder)
+    for damaged in ("{", "[]", '{"calibration": {"one": {"heat": 1}}}', '{"calibration": [1]}'):
+        (folder / "classifier.json").write_text(damaged)
+        with pytest.raises(ModelError, match=r"classifier\.json is damaged"):
+            Classifier.load(folder)
 
 
 def test_the_surest_crop_of_a_photo_is_taken_and_scaled_once_more(run_dir):
-    photo = {"temperature": 2.0, "threshold": 0.15, "n": 9, "coverage": 1.0, "accuracy": 1.0}
+    photo = Calibration(temperature=2.0, threshold=0.15)
     engine = Classifier.load(run_dir)._engine
     source = ModelSource(run_dir, {}, calibration={"photo": photo})
     loaded = Classifier(engine, source)
