@@ -2,7 +2,7 @@
 
     python benchmarks/inference_speed.py        # about two minutes on two cores
 
-Every row is a process of its own: from importing nothing to the first answer; then the median time
+Every row is a process of its own: from loading the model to the first answer; then the median time
 of one picture that is decoded already (640x480, cropped and scaled by the classifier; and 32x32),
 on one core; the memory that the process then holds. The pictures are noise, so that `mirrored`
 looks twice. Last, a folder of 1,000 test images as PNG (of CIFAR-10, where it is at hand) through

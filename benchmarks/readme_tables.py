@@ -264,7 +264,7 @@ def make_exports():
         [
             f"`{row['format']}`",
             f"{row['bytes'] / 1e6:.1f} MB",
-            f"{row['largest_difference']:.0e}",
+            f"{row['largest_difference']:.1e}",
             "no" if row["without_tensorflow"] else "yes",
         ]
         for row in read_measured("export_matrix")["rows"]

@@ -51,6 +51,7 @@ def choose_run(runs):
         if info.get("status") != "done" or info["dataset"]["name"] != "cifar10" or held_out < 5_000:
             raise RunError(
                 f"Run {run.name!r} is not a finished run on CIFAR-10 with 5,000 images held out."
+                " Train one with -p val_fraction 0.1."
             )
     return max(runs, key=lambda run: read_history(run)["val_accuracy"][-1])
 

@@ -19,7 +19,11 @@ class KindGroup(click.Group):
         try:
             return super().invoke(ctx)
         except PermissionError as error:
-            click.echo(f"Error: {error}. Take another folder (CIFAR_RUNS_DIR).", err=True)
+            click.echo(
+                f"Error: {error}. Take another file or folder (CIFAR_RUNS_DIR moves the runs,"
+                " CIFAR_CACHE_DIR the cache).",
+                err=True,
+            )
             sys.exit(1)
         except CifarError as error:
             click.echo(f"Error: {error}", err=True)
@@ -118,7 +122,8 @@ def predict(paths, model, top, form, numbers, views, backend, heat_maps):
         raise ParameterError("Name a picture, a folder of pictures, or a --test-image.")
     classifier = Classifier.load(model, views, backend)
     if not form:
-        click.echo(f"{classifier.source} {classifier.engine}.", err=True)
+        told = "" if classifier.calibration else " It has no calibration: it is never unsure."
+        click.echo(f"{classifier.source} {classifier.engine}.{told}", err=True)
     rows, failed = [], 0
     outcomes = predict_command.classify(classifier, named)
     # Without a terminal, or for a few pictures, there is no bar.
@@ -126,13 +131,18 @@ def predict(paths, model, top, form, numbers, views, backend, heat_maps):
     for name, picture, outcome in tqdm(outcomes, total=len(named), unit="picture", disable=quiet):
         if isinstance(outcome, Exception):
             failed += 1
-            tqdm.write(f"{name}: {outcome}", file=sys.stderr)
+            told = predict_command.show_name(f"{name}: {outcome}")
+            tqdm.write(told, file=sys.stderr)
             rows.append({"picture": name, "error": str(outcome)})
             continue
         rows.append(predict_command.describe_prediction(name, outcome, top))
         if heat_maps:
-            path = predict_command.save_heat_map(classifier, picture, name, heat_maps)
-            rows[-1]["heat_map"] = str(path)
+            try:
+                path = predict_command.save_heat_map(classifier, picture, name, heat_maps)
+                rows[-1]["heat_map"] = str(path)
+            except ParameterError as error:
+                failed += 1
+                tqdm.write(predict_command.show_name(f"{name}: {error}"), file=sys.stderr)
         if not form:
             tqdm.write(predict_command.render_line(rows[-1]))
     if form == "json":

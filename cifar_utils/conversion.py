@@ -3,10 +3,8 @@
 TensorFlow too, for all formats but `keras` and `h5`. `exports` writes files that are checked.
 """
 
-import hashlib
 import importlib.util
 import re
-import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -14,10 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cifar_utils.backend import keras
-from cifar_utils.engines import LiteRTEngine, OnnxEngine, is_installed
 from cifar_utils.errors import ModelError
-from cifar_utils.files import atomic_path, cache_dir, relative_to_project
-from cifar_utils.model_files import check_shapes, find_shapes, load_keras_model
 from cifar_utils.preprocessing import IMAGE_SIZE
 from cifar_utils.quiet import hold_back
 
@@ -94,7 +89,7 @@ def write_model(model, path, kind, half=False):
             " smaller learning_rate."
         )
     whole = make_exportable(model, with_erf=kind in WITHOUT_TENSORFLOW)
-    if kind == "onnx" and not _can_write_onnx():
+    if kind == "onnx" and not can_write_onnx():
         raise ModelError(NEEDS_ONNX)
     try:
         with warnings.catch_warnings(), hold_back(CONVERTER_NOISE):
@@ -118,7 +113,8 @@ def write_model(model, path, kind, half=False):
         ) from error
 
 
-def _can_write_onnx():
+def can_write_onnx():
+    """Return whether everything that the onnx format needs is installed."""
     return all(importlib.util.find_spec(name) for name in ("tf2onnx", "onnx", "onnxruntime"))
 
 
@@ -158,35 +154,3 @@ def save_quietly(model, path):
         model.save(path)
     finally:
         logging.set_verbosity(verbosity)
-
-
-def convert_once(path, backend=None):
-    """Convert a `.keras` or `.h5` file for an engine without TensorFlow, and keep the result.
-
-    Args:
-        path: The file.
-        backend: The engine that is wanted, or None.
-
-    Returns:
-        A dict from suffix to the converted file in the user's cache; empty where only Keras is
-        installed, which runs the file itself.
-
-    Raises:
-        ModelError: If the file cannot be read, or does not fit the classifier.
-    """
-    for engine, kind in ((LiteRTEngine, "tflite"), (OnnxEngine, "onnx")):
-        writable = kind == "tflite" or _can_write_onnx()
-        if backend in (None, engine.name) and is_installed(engine) and writable:
-            break
-    else:
-        return {}
-    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    kept = cache_dir() / "converted" / f"{digest[:32]}{engine.suffix}"
-    if not kept.is_file():
-        told = f"Converting {relative_to_project(path)} once, with TensorFlow, into {kept} …"
-        print(told, file=sys.stderr)  # not among what a command prints for another program
-        model = load_keras_model(path)
-        check_shapes(find_shapes(model), Path(path), 10)
-        with atomic_path(kept) as temporary:
-            write_model(model, temporary, kind)
-    return {engine.suffix: kept}

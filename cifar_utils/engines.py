@@ -7,6 +7,7 @@ none of the libraries; only Keras's engine imports TensorFlow.
 
 import importlib.metadata
 import importlib.util
+import os
 import re
 from pathlib import Path
 
@@ -50,6 +51,20 @@ def run_padded(run, images, num_classes):
     return probs
 
 
+def _only(inputs, outputs):
+    """Return the one input and the one output of a network.
+
+    Raises:
+        ModelError: If there are more or none.
+    """
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ModelError(
+            f"The network has {len(inputs)} inputs and {len(outputs)} outputs; expected is one of"
+            " each: images in, probabilities out. Choose another model."
+        )
+    return inputs[0], outputs[0]
+
+
 class LiteRTEngine:
     """Runs a `.tflite` file with Google's LiteRT (TensorFlow Lite); about 60 MB of memory."""
 
@@ -58,7 +73,7 @@ class LiteRTEngine:
     def __init__(self, path, threads=1):
         self._path, self._threads, self._prepared = str(path), threads, {}
         interpreter = self._make_interpreter(1)
-        (tensor,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
+        tensor, output = _only(interpreter.get_input_details(), interpreter.get_output_details())
         self.input_type = np.dtype(tensor["dtype"])
         self.shapes = tuple(tensor["shape"][1:]), tuple(output["shape"][1:])
         self._tensors = tensor["index"], output["index"]
@@ -101,7 +116,7 @@ class OnnxEngine:
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-        (tensor,), (output,) = self._session.get_inputs(), self._session.get_outputs()
+        tensor, output = _only(self._session.get_inputs(), self._session.get_outputs())
         self._input = tensor.name
         kind = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
         self.input_type = np.dtype(kind.get(tensor.type, "O"))
@@ -138,6 +153,8 @@ INSTALL = {"LiteRT": "ai-edge-litert", "ONNX Runtime": "onnxruntime", "Keras": "
 
 def is_installed(engine):
     """Return whether an engine's library is here, without importing it."""
+    if engine is KerasEngine and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        return importlib.util.find_spec("tensorflow") is not None  # Keras alone runs nothing
     return importlib.util.find_spec(engine.package) is not None
 
 
@@ -170,21 +187,28 @@ def open_engine(files, threads=1, only=None):
         elif path is None:
             notes.append(f"{engine.name}: the model has no {engine.suffix} file")
         else:
-            opened = _open(engine, path, threads)
+            try:
+                opened = _open(engine, path, threads)
+            except ImportError as error:
+                notes.append(f"{engine.name}: installed, but broken ({error})")
+                continue
             return opened, f"{engine.name} {_version(engine)}" + _because(notes)
-    raise ModelError(f"Nothing here can run the model. {'; '.join(notes)}.")
+    raise ModelError(
+        f"Nothing here can run the model. {'; '.join(notes)}. A file for another engine is made by"
+        " 'python -m cifar_utils export'."
+    )
 
 
 def _open(engine, path, threads):
     """Open a file, and say in one sentence why if that fails."""
     try:
         return engine(path, threads)
-    except CifarError:
+    except (CifarError, ImportError):
         raise
     except Exception as error:  # each library has its own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise ModelError(
-            f"{engine.name} cannot read {Path(path).name}: {reason} The file is damaged or of"
+            f"{engine.name} cannot read {Path(path).name} ({reason}). The file is damaged or of"
             " another kind: copy it again, or make it again with 'python -m cifar_utils export'."
         ) from error
 

@@ -61,10 +61,11 @@ def _occlude(classifier, crop, index):
     for number, (top, left) in enumerate((top, left) for top in starts for left in starts):
         masks[number, max(0, top) : top + PATCH, max(0, left) : left + PATCH] = True
     hidden = np.where(masks, blurred, crop)
-    # One view will do: the map is smoothed anyway.
-    probs = classifier.predict_batch(np.concatenate([crop[None], hidden]), "one")[:, index]
-    probs = probs.astype(np.float64).clip(1e-7, 1 - 1e-7)
-    odds = np.log(probs / (1 - probs))
+    # One view will do: the map is smoothed anyway. The others' sum, and not 1 - p, which is zero
+    # in float32 for a network that is very sure.
+    probs = classifier.compute_probs(np.concatenate([crop[None], hidden]), "one")
+    probs = np.maximum(probs.astype(np.float64), 1e-30)
+    odds = np.log(probs[:, index]) - np.log(np.delete(probs, index, axis=1).sum(axis=1))
     loss = (odds[0] - odds[1:]).clip(0)
     covered = masks[..., 0].reshape(len(masks), -1).astype(np.float64)
     heat = (loss @ covered / covered.sum(axis=0)).reshape(IMAGE_SIZE, IMAGE_SIZE)

@@ -16,7 +16,7 @@ import numpy as np
 from cifar_utils.conversion import SUFFIXES, write_model
 from cifar_utils.data import load_dataset
 from cifar_utils.errors import ModelError, ParameterError
-from cifar_utils.files import relative_to_project, runs_dir
+from cifar_utils.files import expand_home, relative_to_project, runs_dir
 from cifar_utils.preprocessing import scale_images
 from cifar_utils.pretrained import list_pretrained, load_pretrained
 from cifar_utils.run_models import load_model
@@ -103,7 +103,10 @@ def read_in_own_process(path, kind, images):
         done = subprocess.run([*command, asked, answered], capture_output=True, text=True)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise ModelError(f"The exported {kind} file cannot be read again: {last[:300]}")
+            raise ModelError(
+                f"The exported {kind} file cannot be read again: {last[:300]} Nothing was written;"
+                " 'python -m cifar_utils doctor' says what this machine lacks."
+            )
         with np.load(answered) as saved:
             return {"probs": saved["probs"], "tensorflow": bool(saved["tensorflow"])}
 
@@ -120,7 +123,7 @@ def find_network(name):
     Raises:
         RunError: If there is neither.
     """
-    folder = Path(name).expanduser()
+    folder = expand_home(name)
     if (folder / "run.json").is_file():
         return Run(folder)
     if name in list_pretrained() and not (runs_dir() / name / "run.json").exists():
@@ -135,7 +138,7 @@ def export(network, kind, path=None):
         network: What `find_network` returned.
         kind: A key of `conversion.SUFFIXES`.
         path: Where to write; None takes `exports/` in the run's folder, or for shipped weights the
-            current folder. A file that you name must not exist yet.
+            current folder. Outside of a run's `exports/`, nothing of that name may exist yet.
 
     Returns:
         What `export_model` returns; for a run also written to its `exports/exports.json`.
@@ -146,10 +149,14 @@ def export(network, kind, path=None):
     """
     if kind not in SUFFIXES:
         raise ParameterError(f"There is no format {kind!r}. Valid: {', '.join(SUFFIXES)}.")
-    if path and Path(path).exists():
-        raise ParameterError(f"{path} exists already. Take another name, or remove it first.")
     if isinstance(network, str):
-        path = Path(path or f"{network}{SUFFIXES[kind]}")
+        path = path or f"{network}{SUFFIXES[kind] or '-savedmodel'}"
+    if path and Path(path).exists():
+        raise ParameterError(
+            f"{path} exists already. Take another name (--output), or remove it first."
+        )
+    if isinstance(network, str):
+        path = Path(path)
         images = load_dataset().test_images[:CHECKED_IMAGES]
         return export_model(load_pretrained(network), path, kind, images)
     path = Path(path or network.path(f"exports/{network.name}{SUFFIXES[kind]}"))

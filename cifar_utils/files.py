@@ -13,6 +13,20 @@ from cifar_utils.errors import CifarError
 APP_NAME = "cifar-notebooks"
 
 
+def expand_home(path):
+    """Return a path with a leading `~/` replaced by the home folder.
+
+    Nothing else that begins with a tilde: `~$letter.jpg` is what an editor leaves, not a person.
+    """
+    path = Path(path)
+    if path.parts[:1] != ("~",):
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no home folder is known
+        return path
+
+
 def project_root():
     """Find the folder that holds `notebooks/` and `outputs/`.
 

@@ -11,15 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from cifar_utils.calibration import apply_temperature
+from cifar_utils.converted import find_converted
 from cifar_utils.crops import choose_boxes, choose_crop
 from cifar_utils.data import CLASS_NAMES
 from cifar_utils.engines import ENGINES, open_engine, to_input
-from cifar_utils.errors import ParameterError
+from cifar_utils.errors import ImageError, ModelError, ParameterError
+from cifar_utils.files import expand_home
 from cifar_utils.machine import count_cores
 from cifar_utils.model_files import (
     EXPORTED,
     PHOTO,
     ModelSource,
+    check_input,
     check_probabilities,
     check_shapes,
     find_model,
@@ -98,8 +101,8 @@ class Classifier:
         self.photo_calibration = fitted.get(PHOTO)
         self._single = fitted.get("one")
         check_shapes(engine.shapes, source.path, len(self.class_names))
-        check_probabilities(engine.run(to_input(engine, _probe_images())), source.path)
-        self.compute_probs(_probe_images()[:1], views)  # prepares what the first would wait for
+        check_input(engine.input_type, source.path)
+        check_probabilities(self._probe(), source.path)
 
     @classmethod
     def load(cls, source=None, views=DEFAULT_VIEWS, backend=None, threads=None) -> "Classifier":
@@ -129,9 +132,7 @@ class Classifier:
         found = find_model(source)
         files = found.files
         if backend != "Keras" and not any(suffix in files for suffix in EXPORTED):
-            from cifar_utils.conversion import convert_once
-
-            files = convert_once(found.path, backend) | files
+            files = find_converted(found.path, backend) | files
         engine, why = open_engine(files, threads or count_cores(), backend)
         return cls(engine, found, why, views)
 
@@ -149,7 +150,9 @@ class Classifier:
             ImageError: If it cannot be read as a picture.
         """
         if getattr(image, "ndim", 0) == 4:
-            return list(self.predict_many(image))
+            return self.predict_prepared(
+                [self._prepare_numbered(i, picture) for i, picture in enumerate(image)]
+            )
         return next(self.predict_many([image]))
 
     def predict_many(self, pictures):
@@ -192,6 +195,13 @@ class Classifier:
         image = open_picture(picture)
         boxes = choose_boxes(*image.size)
         return cut_out(image, boxes), boxes
+
+    def _prepare_numbered(self, number, picture):
+        """Prepare a picture of a batch; an error says which."""
+        try:
+            return self.prepare(picture)
+        except ImageError as error:
+            raise ImageError(f"Picture {number} of the batch: {error}") from None
 
     def predict_prepared(self, prepared):
         """Classify what `prepare` made, all in one go.
@@ -246,10 +256,11 @@ class Classifier:
                 f"Expected uint8 images of shape (n, 32, 32, 3), got {images.dtype} "
                 f"{images.shape}. Use predict() for a picture of another size."
             )
-        probs = self.compute_probs(images, views or self.views)
-        if self.calibration is None:
+        kind = views or self.views
+        probs, calibration = self.compute_probs(images, kind), self.source.calibration.get(kind)
+        if calibration is None:
             return probs
-        return apply_temperature(probs, self.calibration.temperature).astype(np.float32)
+        return apply_temperature(probs, calibration.temperature).astype(np.float32)
 
     def compute_probs(self, images, kind) -> np.ndarray:
         """Compute uncalibrated probabilities, averaged over views.
@@ -274,6 +285,19 @@ class Classifier:
             mirrored = self._ask(images[rest][:, :, ::-1])
             probs[rest] = average_views(np.stack([probs[rest], mirrored]), kind)
         return probs
+
+    def _probe(self):
+        """Return the answers to a few images; also prepares what the first picture waits for."""
+        try:
+            answers = [self._ask(image[None]) for image in _probe_images()]
+            self.compute_probs(_probe_images(), self.views)
+        except Exception as error:  # each library has its own
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            raise ModelError(
+                f"{self.source.path.name} cannot answer about images (n, 32, 32, 3), n from one on:"
+                f" {reason} Export it again with 'python -m cifar_utils export'."
+            ) from error
+        return np.concatenate(answers)
 
     def _find_doubtful(self, probs):
         """Return which answers to single views are not sure enough to stand alone, bool (n,)."""
@@ -338,7 +362,7 @@ def open_classifier(run_name="", model_path="", image_path=""):
         ParameterError: If there is no such file.
     """
     for name, path in (("model_path", model_path), ("image_path", image_path)):
-        if path and not Path(path).expanduser().exists():
+        if path and not expand_home(path).exists():
             raise ParameterError(f"There is no file {path} ({name}), seen from {Path.cwd()}.")
     from cifar_utils.opening import start_trained_run
     from cifar_utils.runs import latest_run_with_weights

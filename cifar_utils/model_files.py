@@ -13,7 +13,7 @@ import numpy as np
 from cifar_utils import pretrained
 from cifar_utils.calibration import Calibration
 from cifar_utils.errors import ModelError, RunError, suggest
-from cifar_utils.files import relative_to_project, runs_dir
+from cifar_utils.files import expand_home, relative_to_project, runs_dir
 from cifar_utils.preprocessing import IMAGE_SIZE
 from cifar_utils.runs import list_runs
 
@@ -89,8 +89,9 @@ def find_model(source=None) -> ModelSource:
     """
     if source is None:
         return find_shipped()
-    path = Path(source).expanduser()
-    if not path.exists() and path.name == str(source):  # a bare name
+    path = expand_home(source)
+    holds_model = path.is_file() or (path / "run.json").is_file()
+    if not holds_model and path.name == str(source):  # a bare name; other folders may have it too
         if (runs_dir() / path).is_dir():
             path = runs_dir() / path
         elif str(source) in pretrained.list_pretrained():
@@ -124,7 +125,11 @@ def find_shipped(name=SHIPPED) -> ModelSource:
 
 def _read_calibration(saved):
     """Turn what a file holds into `calibration.Calibration`s, by kind of views."""
-    return {kind: Calibration(**fields) for kind, fields in saved.items()}
+    read = {kind: Calibration(**fields) for kind, fields in saved.items()}
+    for one in read.values():
+        if not (float(one.temperature) > 0 and float(one.threshold) >= 0):
+            raise ValueError(f"a temperature of {one.temperature}, a threshold of {one.threshold}")
+    return read
 
 
 def _files_of_run(folder):
@@ -166,7 +171,14 @@ def _check_file(path):
             f"{path.name} is no Keras model or is cut short. Copy it again, or save it again "
             "with model.save('name.keras')."
         )
-    if suffix == ".tflite" and path.read_bytes()[4:8] != b"TFL3":  # flatbuffers' file identifier
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be read ({error.strerror}). Check the file's permissions."
+        ) from error
+    if suffix == ".tflite" and head[4:] != b"TFL3":  # flatbuffers' file identifier
         raise ModelError(f"{path.name} is no TensorFlow Lite model. Copy or export it again.")
     if suffix in (".h5", ".hdf5"):
         _check_hdf5(path)
@@ -191,23 +203,24 @@ def _check_hdf5(path):
 
 
 def _describe_source(path, files):
-    """Read the `run.json` and the `classifier.json` beside a model file, if they are there."""
+    """Read the `run.json` and the `classifier.json` of a model file's run, if it has one."""
+    folder = path.parent.parent if path.parent.name == "exports" else path.parent
     try:
-        run = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         recipe = run.get("recipe")
         recipe = recipe.get("name") if isinstance(recipe, dict) else recipe
         dataset = (run.get("dataset") or {}).get("name")
-        name = run.get("name") or path.parent.name
+        name = run.get("name") or folder.name
     except (OSError, ValueError, AttributeError):
         return ModelSource(path, files)
     try:
-        text = (path.parent / CALIBRATION_FILE).read_text(encoding="utf-8")
+        text = (folder / CALIBRATION_FILE).read_text(encoding="utf-8")
         calibration = _read_calibration(json.loads(text)["calibration"])
     except OSError:
         calibration = {}  # made by an older version, or nothing was held out
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
-            f"{path.parent / CALIBRATION_FILE} is damaged ({error!r}). Delete it: the model then"
+            f"{folder / CALIBRATION_FILE} is damaged ({error!r}). Delete it: the model then"
             " answers without knowing when it is unsure."
         ) from None
     return ModelSource(path, files, name, recipe, dataset, False, calibration)
@@ -266,6 +279,15 @@ def check_shapes(shapes, path, num_classes):
                 f"probability for each of CIFAR-10's {num_classes} classes out; choose another "
                 "model."
             )
+
+
+def check_input(input_type, path):
+    """Refuse, by ModelError, a model whose input is neither bytes nor float32."""
+    if input_type not in (np.uint8, np.float32):
+        raise ModelError(
+            f"{path.name} does not fit: it takes {input_type}, and expected is uint8 (0 to 255) or"
+            " float32 (0 to 1). Export it again with 'python -m cifar_utils export'."
+        )
 
 
 def check_probabilities(probs, path):

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cifar_utils.errors import ImageError
+from cifar_utils.files import expand_home
 
 MAX_PIXELS = 64_000_000  # a 48 megapixel phone photo fits; decoded, it takes 4 bytes per pixel
 MAX_BYTES = 25_000_000
@@ -47,7 +48,7 @@ def open_picture(source) -> Image.Image:
         ImageError: If `source` is no such picture; the message says why and what to do.
     """
     if isinstance(source, str | os.PathLike):
-        data, name = _read_file(Path(source).expanduser())
+        data, name = _read_file(expand_home(source))
     elif isinstance(source, bytes | bytearray | memoryview):
         data, name = bytes(source), "The picture"
     elif isinstance(source, Image.Image):
@@ -181,7 +182,7 @@ def _from_array(array):
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or not array.size:
         raise ImageError(
             f"The array has shape {array.shape}; one picture is (height, width, 3), channels last. "
-            "Give pictures one at a time, or many of 32x32 to predict_batch."
+            "A classifier's predict also takes a batch: (n, height, width, 3)."
         )
     _check_size("The array", array.shape[1], array.shape[0])
     return _to_rgb(Image.fromarray(np.ascontiguousarray(_to_uint8(array))))

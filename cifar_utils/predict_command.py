@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 from cifar_utils.errors import CifarError, ParameterError
+from cifar_utils.files import expand_home
 from cifar_utils.inference import READ_AHEAD
 
 # What a folder is searched for. A file that is named itself is tried whatever its name.
+HEAT_SUFFIX = ".heat.png"
 PICTURE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .avif .heic .heif .gif .bmp .tif .tiff .ppm .pgm .pbm".split()
 )
@@ -21,21 +24,18 @@ def list_pictures(paths) -> list[Path]:
         paths: Files and folders.
 
     Returns:
-        Files. One that does not exist is in the list too: reading it says so.
+        Files. What does not exist is in the list too, and so is a folder that may not be looked
+        into: reading it says so. Heat maps of an earlier call are left out.
 
     Raises:
         ParameterError: If a folder holds no picture.
     """
     found = []
-    for path in (Path(path).expanduser() for path in paths):
-        if not path.is_dir():
+    for path in map(expand_home, paths):
+        if not os.path.isdir(path):
             found.append(path)
             continue
-        inside = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()
-        )
+        inside = sorted(_walk(path))
         if not inside:
             raise ParameterError(
                 f"The folder {path} holds no picture, going by the names: "
@@ -43,6 +43,17 @@ def list_pictures(paths) -> list[Path]:
             )
         found += inside
     return found
+
+
+def _walk(folder):
+    """Yield the pictures below a folder, and the folders that cannot be listed."""
+    locked = []
+    for parent, _, names in os.walk(folder, onerror=lambda error: locked.append(error.filename)):
+        for name in names:
+            is_picture = Path(name).suffix.lower() in PICTURE_SUFFIXES
+            if is_picture and not name.endswith(HEAT_SUFFIX):
+                yield Path(parent, name)
+    yield from map(Path, locked)
 
 
 def load_test_images(numbers):
@@ -85,6 +96,7 @@ def classify(classifier, named):
             count += len(prepared[1])
         except CifarError as error:
             prepared = error
+            count += 1  # it has its line soon, even where nothing can be read
         waiting.append((name, picture, prepared))
         if count >= READ_AHEAD:
             yield from _answer(classifier, waiting)
@@ -106,17 +118,22 @@ def describe_prediction(name, prediction, top):
         "picture": name,
         "label": prediction.label,
         "probability": round(prediction.confidence, 6),
-        "unsure": prediction.unsure,
+        "unsure": prediction.unsure if prediction.calibrated else None,
         "classes": [
             {"class": label, "probability": round(prob, 6)} for label, prob in prediction.top(top)
         ],
     }
 
 
+def show_name(text):
+    """Return text for a terminal: one line, without control characters."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def render_line(row):
     """Return one line for a person."""
     classes = ", ".join(f"{part['class']} {part['probability']:.1%}" for part in row["classes"])
-    return f"{row['picture']}: {'unsure: ' if row['unsure'] else ''}{classes}"
+    return f"{show_name(row['picture'])}: {'unsure: ' if row['unsure'] else ''}{classes}"
 
 
 def render_json(rows, classifier):
@@ -128,7 +145,7 @@ def render_json(rows, classifier):
         "calibrated": classifier.calibration is not None,
         "pictures": rows,
     }
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    return json.dumps(document, indent=2)  # ASCII: a file's name may be no Unicode
 
 
 def render_csv(rows, top):
@@ -140,8 +157,9 @@ def render_csv(rows, top):
     for row in rows:
         pairs = [value for part in row.get("classes", ()) for value in part.values()]
         pairs += [""] * (2 * top - len(pairs))
-        unsure = str(row["unsure"]).lower() if "unsure" in row else ""
-        writer.writerow([row["picture"], unsure, *pairs, row.get("error", "")])
+        unsure = "" if row.get("unsure") is None else str(row["unsure"]).lower()
+        name = row["picture"].encode("utf-8", "backslashreplace").decode()
+        writer.writerow([name, unsure, *pairs, row.get("error", "")])
     return buffer.getvalue().rstrip("\n")
 
 
@@ -150,14 +168,24 @@ def save_heat_map(classifier, picture, name, folder):
 
     Returns:
         The path.
+
+    Raises:
+        ParameterError: If it cannot be written there.
     """
     from cifar_utils.explain import compute_heat_map, draw_heat_map
     from cifar_utils.files import atomic_path
 
     folder = Path(folder)
-    stem = Path(name).stem.replace("/", "_")
-    names = (f"{stem}{'' if count == 1 else f'-{count}'}.heat.png" for count in range(1, 10**6))
-    path = next(path for path in (folder / name for name in names) if not path.exists())
-    with atomic_path(path) as temporary:
-        draw_heat_map(picture, compute_heat_map(classifier, picture)).save(temporary)
+    stem = Path(name).stem[:100]
+    names = (f"{stem}{'' if count == 1 else f'-{count}'}{HEAT_SUFFIX}" for count in range(1, 10**6))
+    drawn = draw_heat_map(picture, compute_heat_map(classifier, picture))
+    try:
+        path = next(path for path in (folder / name for name in names) if not path.exists())
+        with atomic_path(path) as temporary:
+            drawn.save(temporary)
+    except OSError as error:
+        raise ParameterError(
+            f"Its heat map cannot be written into {folder} ({error.strerror or error}). Take"
+            " another folder."
+        ) from error
     return path

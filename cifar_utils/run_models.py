@@ -10,7 +10,7 @@ from cifar_utils.backend import keras
 from cifar_utils.calibration import fit_calibration
 from cifar_utils.conversion import save_quietly, write_model
 from cifar_utils.engines import open_engine
-from cifar_utils.errors import RunError
+from cifar_utils.errors import CifarError, RunError
 from cifar_utils.files import atomic_path
 from cifar_utils.inference import READ_AHEAD, Classifier
 from cifar_utils.machine import count_cores
@@ -41,6 +41,16 @@ def save_trained(run, model, val_images, val_labels):
     for path in paths:
         with atomic_path(path) as temporary:
             save_quietly(model, temporary)
+    try:
+        paths += _save_for_classifier(run, model, val_images, val_labels)
+    except CifarError as error:  # the training is not lost over it
+        print(f"The network is saved, but not prepared for the classifier. {error}")
+    return paths
+
+
+def _save_for_classifier(run, model, val_images, val_labels):
+    """Export a network, and fit when it is unsure; returns the paths."""
+    paths = []
     if keras.backend.backend() == "tensorflow":  # the converter is TensorFlow's
         paths.append(run.path("model.tflite"))
         with atomic_path(paths[-1]) as temporary:

@@ -28,7 +28,7 @@ def show_classifier(classifier=None, samples: Iterable = ()) -> "ClassifierPanel
     """Build the panel in which a person classifies pictures.
 
     Args:
-        classifier: A `Classifier`; None loads the newest run's model.
+        classifier: A `Classifier`; None loads the weights that ship.
         samples: Pictures to pick from a list: paths, or pairs (name, picture).
 
     Returns:

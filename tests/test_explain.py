@@ -1,12 +1,16 @@
 """The heat map points at what the answer came from, in the picture's own coordinates."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from cifar_utils.calibration import apply_temperature
 from cifar_utils.errors import ImageError
 from cifar_utils.explain import compute_heat_map, draw_heat_map
 from cifar_utils.inference import Classifier
+from cifar_utils.model_files import ModelSource
 from cifar_utils.samples import list_samples
 
 
@@ -54,6 +58,19 @@ def test_a_map_has_the_pictures_size_and_lies_between_0_and_1(classifier, size):
     drawn = draw_heat_map(picture, heat)
     assert drawn.mode == "RGB"
     assert max(drawn.size) <= 512
+
+
+def test_a_network_that_is_very_sure_has_a_map_too(classifier, cat):
+    class Sharp:
+        name, input_type = "sharp", classifier._engine.input_type
+        shapes = classifier._engine.shapes
+
+        def run(self, images):
+            return apply_temperature(classifier._engine.run(images), 0.1).astype(np.float32)
+
+    sharp = Classifier(Sharp(), ModelSource(Path("sharp"), {}))
+    heat = compute_heat_map(sharp, np.asarray(cat.resize((32, 32))), "cat")
+    assert heat.max() == 1
 
 
 def test_what_does_not_matter_is_drawn_dark_and_grey():

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from tiny_runs import train_once
 
-from cifar_utils import conversion, exports
+from cifar_utils import conversion, exports, run_models
 from cifar_utils.backend import keras
 from cifar_utils.errors import ModelError, ParameterError, RunError
 from cifar_utils.inference import Classifier
+from cifar_utils.model_files import find_model
 from cifar_utils.models import build_model
 from cifar_utils.recipes import RECIPES
 from cifar_utils.run_models import load_model
+from cifar_utils.runs import Run
 from cifar_utils.training import predict_probs
 
 ALONE = {"keras": False, "h5": False, "savedmodel": False, "tflite": True, "onnx": True}
@@ -42,6 +44,8 @@ def test_every_format_takes_bytes_and_answers_as_the_network(kind, run, images):
     np.testing.assert_allclose(found["probs"], predict_probs(load_model(run), images), atol=1e-3)
     assert kind in run.read_json("exports/exports.json")
     assert "differ from the network's by at most" in exports.describe_export(report)
+    if kind in ("tflite", "onnx"):  # what was fitted for the run holds for its exports
+        assert Classifier.load(report["path"]).calibration.n == 100
 
 
 def test_the_documented_network_exports_too(tmp_path, images):
@@ -72,6 +76,17 @@ def test_what_answers_otherwise_is_not_kept(run, images, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_failing_export_does_not_lose_a_training(run, monkeypatch, tmp_path, capsys):
+    def fail(*_):
+        raise ModelError("The converter is gone.")
+
+    monkeypatch.setattr(run_models, "write_model", fail)
+    other = Run(tmp_path)
+    paths = run_models.save_trained(other, load_model(run), run.dataset.test_images[:0], [])
+    assert [path.name for path in paths] == ["model.keras", "model1.h5"]
+    assert "The converter is gone" in capsys.readouterr().out
+
+
 def test_weights_that_are_not_finite_are_not_exported(tmp_path):
     model = build_model(RECIPES["quick"])
     weights = model.get_weights()
@@ -83,17 +98,25 @@ def test_weights_that_are_not_finite_are_not_exported(tmp_path):
 
 
 def test_a_missing_exporter_is_named(run, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(conversion, "_can_write_onnx", lambda: False)
+    monkeypatch.setattr(conversion, "can_write_onnx", lambda: False)
     with pytest.raises(ModelError, match=r"pip install 'cifar-notebooks\[onnx\]'"):
         exports.export_model(load_model(run), tmp_path / "model.onnx", "onnx", images)
 
 
-def test_wrong_names_are_refused_before_the_work(run, tmp_path):
+def test_wrong_names_are_refused_before_the_work(run, tmp_path, monkeypatch):
     with pytest.raises(ParameterError, match="Valid: keras, h5, tflite, onnx, savedmodel"):
         exports.export(run, "tensorrt")
     (tmp_path / "there.onnx").touch()
     with pytest.raises(ParameterError, match="exists already"):
         exports.export(run, "onnx", tmp_path / "there.onnx")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fast-savedmodel").mkdir()
+    (tmp_path / "fast-savedmodel" / "mine").touch()
+    (tmp_path / "fast").mkdir()
+    with pytest.raises(ParameterError, match="exists already"):
+        exports.export("fast", "savedmodel")
+    assert (tmp_path / "fast-savedmodel" / "mine").exists()
+    assert find_model("fast").shipped  # and not the folder
     with pytest.raises(RunError, match="no run 'nothing'"):
         exports.find_network("nothing")
     assert exports.find_network("fast") == "fast"

@@ -164,7 +164,7 @@ def test_every_engine_gives_the_networks_own_answers(backend, views, run_dir, ti
 
 def test_which_engine_and_why_can_be_asked(run_dir, monkeypatch):
     monkeypatch.setattr(engines, "is_installed", lambda engine: engine.name == "Keras")
-    monkeypatch.setattr("cifar_utils.conversion.is_installed", lambda engine: False)
+    monkeypatch.setattr("cifar_utils.converted.is_installed", lambda engine: False)
     loaded = Classifier.load(run_dir)
     assert loaded.engine.startswith("Keras ")
     assert "LiteRT: " in loaded.engine
@@ -183,9 +183,64 @@ def test_a_file_is_converted_once_and_kept(run_dir, tmp_path, monkeypatch, capsy
     monkeypatch.setenv("CIFAR_CACHE_DIR", str(tmp_path / "cache"))
     Classifier.load(run_dir / "model1.h5")
     assert "once, with TensorFlow" in capsys.readouterr().err
-    monkeypatch.setattr("cifar_utils.conversion.load_keras_model", None)
-    Classifier.load(run_dir / "model1.h5")
-    assert not capsys.readouterr().err
+    code = (
+        "import sys\nfrom cifar_utils.inference import Classifier\n"
+        f"Classifier.load({str(run_dir / 'model1.h5')!r})\n"
+        "print('tensorflow' in sys.modules)"
+    )
+    assert run_python(code) == "False"
+
+
+def test_a_cache_that_cannot_be_written_is_named(run_dir, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CIFAR_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(ModelError, match="CIFAR_CACHE_DIR"):
+        Classifier.load(run_dir / "model1.h5")
+
+
+def test_a_broken_library_is_passed_over(run_dir, monkeypatch):
+    def broken(*_):
+        raise ImportError("GLIBC_2.99 not found")
+
+    monkeypatch.setattr(engines.LiteRTEngine, "_make_interpreter", broken)
+    loaded = Classifier.load(run_dir)
+    assert loaded.engine.startswith("Keras ")
+    assert "LiteRT: installed, but broken (GLIBC_2.99" in loaded.engine
+
+
+def test_many_threads_may_load_and_stderr_survives():
+    code = (
+        "import os, sys\nfrom concurrent.futures import ThreadPoolExecutor\n"
+        "from cifar_utils.inference import Classifier\n"
+        "before = os.fstat(2)\n"
+        "with ThreadPoolExecutor(4) as pool:\n"
+        "    list(pool.map(lambda _: Classifier.load(), range(8)))\n"
+        "after = os.fstat(2)\n"
+        "print((before.st_dev, before.st_ino) == (after.st_dev, after.st_ino))\n"
+        "os.close(2)\nsys.stderr = None\n"
+        "print(Classifier.load().source.shipped)"
+    )
+    assert run_python(code).split() == ["True", "True"]
+
+
+def test_foreign_networks_that_do_not_fit_are_refused(keras, tmp_path):
+    two = keras.Input((32, 32, 3))
+    out = [keras.layers.Dense(10, "softmax")(keras.layers.Flatten()(two)) for _ in range(2)]
+    signed = keras.Input((32, 32, 3), dtype="int32")
+    flat = keras.layers.Flatten()(keras.ops.cast(signed, "float32"))
+    cases = {
+        "two": (keras.Model(two, out), "2 outputs|does not fit"),
+        "signed": (keras.Model(signed, keras.layers.Dense(10, "softmax")(flat)), "takes int32"),
+    }
+    for name, (model, word) in cases.items():
+        model.save(tmp_path / f"{name}.keras")
+        with pytest.raises(ModelError, match=word):
+            Classifier.load(tmp_path / f"{name}.keras", backend="Keras")
+
+
+def test_a_bad_picture_of_a_batch_is_numbered(classifier, images):
+    with pytest.raises(ImageError, match="Picture 0 of the batch"):
+        classifier.predict(images[:3].astype(float))
 
 
 @pytest.mark.parametrize(
@@ -243,7 +298,14 @@ def test_a_calibration_beside_the_model_scales_and_says_unsure(run_dir, images, 
         assert answer.unsure == (answer.confidence < 0.2)
         assert str(answer).startswith("unsure: ") == answer.unsure
     assert Classifier.load(folder, views="one").calibration is None
-    for damaged in ("{", "[]", '{"calibration": {"one": {"heat": 1}}}', '{"calibration": [1]}'):
+    hot = '{"calibration": {"one": {"temperature": "hot"}}}'
+    for damaged in (
+        hot,
+        "{",
+        "[]",
+        '{"calibration": {"one": {"heat": 1}}}',
+        '{"calibration": [1]}',
+    ):
         (folder / "classifier.json").write_text(damaged)
         with pytest.raises(ModelError, match=r"classifier\.json is damaged"):
             Classifier.load(folder)

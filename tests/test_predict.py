@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from cifar_utils.predict_command import list_pictures
 from cifar_utils.samples import list_samples
 
 
@@ -58,6 +60,40 @@ def test_a_bad_picture_has_its_line_and_leaves_the_others_alone(folder):
     assert sum("broken.png: " in line for line in told) == 1
     assert sum("none.jpg: There is no file" in line for line in told) == 1
     assert "notes.txt" not in done.stdout + done.stderr
+
+
+def test_odd_names_break_neither_lines_nor_json(tmp_path):
+    picture = list_samples()["cat"].read_bytes()
+    names = [b"~b.jpg", "Käse.jpg".encode(), b"bad\xff.jpg", b"two\nlines.jpg", b"esc\x1b[31m.png"]
+    for name in names:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(picture)
+    (tmp_path / "dangling.png").symlink_to("nowhere.png")
+    done = run_command("predict", tmp_path, LC_ALL="C.UTF-8")
+    assert done.returncode == 1  # the link
+    assert len(done.stdout.splitlines()) == len(names)
+    assert "\x1b" not in done.stdout
+    assert sum("dangling.png: " in line for line in done.stderr.splitlines()) == 1
+    document = json.loads(run_command("predict", tmp_path, "--json").stdout)
+    assert len(document["pictures"]) == len(names) + 1
+
+
+def test_a_folder_that_may_not_be_read_has_its_line(tmp_path, monkeypatch):
+    def walk(folder, onerror):
+        error = PermissionError(13, "Permission denied")
+        error.filename = str(tmp_path / "locked")
+        onerror(error)
+        yield str(folder), [], ["a.png", "old.heat.png"]
+
+    monkeypatch.setattr("os.walk", walk)
+    assert list_pictures([tmp_path]) == [tmp_path / "a.png", tmp_path / "locked"]
+
+
+def test_heat_maps_that_cannot_be_written_lose_no_answer(folder, tmp_path):
+    (tmp_path / "file").touch()
+    done = run_command("predict", folder / "cat.jpg", "--json", "--heat-maps", tmp_path / "file/x")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["pictures"][0]["label"] == "cat"
+    assert "Take another folder" in done.stderr
 
 
 def test_json_and_csv_say_the_same(folder):
