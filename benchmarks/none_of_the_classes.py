@@ -133,6 +133,7 @@ def main():
         for label in options.left_out:
             report.setdefault("left_out", {})[label] = leave_out(label)
             print(label, report["left_out"][label])
+            write_json(FILE, report)  # each takes minutes
     else:
         rng, classifier = np.random.default_rng(0), Classifier.load()
         kinds = {

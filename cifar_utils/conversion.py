@@ -3,7 +3,9 @@
 TensorFlow too, for all formats but `keras` and `h5`. `exports` writes files that are checked.
 """
 
+import contextlib
 import importlib.util
+import logging
 import re
 import tempfile
 import warnings
@@ -92,7 +94,7 @@ def write_model(model, path, kind, half=False):
     if kind == "onnx" and not can_write_onnx():
         raise ModelError(NEEDS_ONNX)
     try:
-        with warnings.catch_warnings(), hold_back(CONVERTER_NOISE):
+        with warnings.catch_warnings(), hold_back(CONVERTER_NOISE), _without_info():
             warnings.simplefilter("ignore", FutureWarning)  # tf2onnx and NumPy 2: not to us
             if kind == "tflite":
                 Path(path).write_bytes(_convert_to_tflite(whole, half))
@@ -141,16 +143,28 @@ def _configure(converter, half):
     return converter
 
 
+@contextlib.contextmanager
+def _without_info():
+    """Keep TensorFlow from telling where it put its temporary files."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def save_quietly(model, path):
     """Save a Keras model as `.keras` or `.h5`, without Keras's advice against HDF5.
 
     Here HDF5 is written on purpose: it is the documented format.
     """
-    from absl import logging
+    from absl import logging as absl_logging
 
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    verbosity = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.ERROR)
     try:
         model.save(path)
     finally:
-        logging.set_verbosity(verbosity)
+        absl_logging.set_verbosity(verbosity)

@@ -126,7 +126,7 @@ class Quick(FastRecipe):
     Command: `python -m cifar_utils run` (the default recipe).
 
     Measured: 84.53% ± 0.14 of the test set, 85.87% ± 0.18 with six views (n = 5 seeds); 1 min 32 s
-    of training on 2 cores of AMD EPYC, 1/99 of the documented script's time.
+    of training on 2 cores of AMD EPYC, 1/100 of the documented script's time.
     """
 
     name: str = "quick"

@@ -57,6 +57,13 @@ def test_the_documented_network_exports_too(tmp_path, images):
         assert Classifier.load(path).predict_batch(images).shape == (200, 10)
 
 
+def test_writing_says_nothing(run, tmp_path, capfd):
+    capfd.readouterr()
+    for kind, suffix in conversion.SUFFIXES.items():
+        conversion.write_model(load_model(run), tmp_path / f"model-{kind}{suffix}", kind)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_half_precision_halves_the_file(run, images, tmp_path):
     model = load_model(run)
     whole = exports.export_model(model, tmp_path / "a.tflite", "tflite", images)
