@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from cifar_utils.calibration import fit_calibration, measure_answers
-from cifar_utils.crops import choose_boxes, letterbox, square_at, whole
+from cifar_utils.crops import letterbox, square_at, whole
 from cifar_utils.data import CLASS_NAMES, load_dataset
 from cifar_utils.files import write_json
 from cifar_utils.inference import Classifier
@@ -177,7 +177,6 @@ def main():
         others = ask(classifier, scenes)
         report["test"] = {
             "chosen": count_right(probs, labels),
-            "boxes": len(choose_boxes(4, 3)),
             "answers": measure_answers(labels, probs, classifier.photo_calibration.threshold),
         } | {
             name: count_right(others[:, names.index(name)], labels)
