@@ -133,7 +133,7 @@ def test_arrays_of_other_types():
 @pytest.mark.parametrize(
     ("array", "word"),
     [
-        (np.zeros((2, 32, 32, 3), np.uint8), "predict_batch"),
+        (np.zeros((2, 32, 32, 3), np.uint8), "takes a batch"),
         (np.zeros((3, 32, 32), np.uint8), "channels last"),
         (np.zeros((0, 5, 3), np.uint8), "channels last"),
         (np.full((4, 4, 3), 255.0), "Scale them"),
