@@ -5,6 +5,7 @@ TensorFlow too, for all formats but `keras` and `h5`. `exports` writes files tha
 
 import contextlib
 import importlib.util
+import io
 import logging
 import re
 import tempfile
@@ -145,12 +146,13 @@ def _configure(converter, half):
 
 @contextlib.contextmanager
 def _without_info():
-    """Keep TensorFlow from telling where it put its temporary files."""
+    """Keep TensorFlow, and Keras 3.8 whatever `verbose` says, from naming their temporary files."""
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         logger.setLevel(level)
 

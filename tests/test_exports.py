@@ -40,8 +40,10 @@ def test_every_format_takes_bytes_and_answers_as_the_network(kind, run, images):
     assert report["images"] == len(run.dataset.test_images[:1000])
     assert report["without_tensorflow"] is ALONE[kind]
     assert report["bytes"] > 10_000
-    found = exports.read_in_own_process(report["path"], kind, images)
-    np.testing.assert_allclose(found["probs"], predict_probs(load_model(run), images), atol=1e-3)
+    if ALONE[kind]:  # the others were read in a process of their own by `export`
+        found = exports.read_in_own_process(report["path"], kind, images)
+        own = predict_probs(load_model(run), images)
+        np.testing.assert_allclose(found["probs"], own, atol=1e-3)
     assert kind in run.read_json("exports/exports.json")
     assert "differ from the network's by at most" in exports.describe_export(report)
     if kind in ("tflite", "onnx"):  # what was fitted for the run holds for its exports
