@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from cifar_utils.backend import keras
-from cifar_utils.errors import ModelError
+from cifar_utils.errors import ModelError, first_line
 from cifar_utils.preprocessing import IMAGE_SIZE
 from cifar_utils.quiet import hold_back
 
@@ -109,7 +109,7 @@ def write_model(model, path, kind, half=False):
     except ModelError:
         raise
     except Exception as error:  # each converter has its own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        reason = first_line(error)
         raise ModelError(
             f"The network cannot be exported as {kind}: {reason} Try another format, or other"
             " versions of Keras and TensorFlow (see constraints.txt)."

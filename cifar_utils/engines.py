@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.errors import CifarError, ModelError
+from cifar_utils.errors import CifarError, ModelError, first_line
 from cifar_utils.model_files import find_shapes, load_keras_model
 from cifar_utils.preprocessing import scale_images
 from cifar_utils.quiet import hold_back
@@ -206,7 +206,7 @@ def _open(engine, path, threads):
     except (CifarError, ImportError):
         raise
     except Exception as error:  # each library has its own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        reason = first_line(error)
         raise ModelError(
             f"{engine.name} cannot read {Path(path).name} ({reason}). The file is damaged or of"
             " another kind: copy it again, or make it again with 'python -m cifar_utils export'."

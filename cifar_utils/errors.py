@@ -31,6 +31,11 @@ class ImageError(CifarError, ValueError):
     """A picture cannot be read."""
 
 
+def first_line(error, most=200):
+    """Return the beginning of what a library says of a failure, for a message of ours."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:most]
+
+
 def suggest(word, known):
     """Say which known names are nearest to a mistyped one.
 

@@ -15,7 +15,7 @@ from cifar_utils.converted import find_converted
 from cifar_utils.crops import choose_boxes, choose_crop
 from cifar_utils.data import CLASS_NAMES
 from cifar_utils.engines import ENGINES, open_engine, to_input
-from cifar_utils.errors import ImageError, ModelError, ParameterError
+from cifar_utils.errors import ImageError, ModelError, ParameterError, first_line
 from cifar_utils.files import expand_home
 from cifar_utils.machine import count_cores
 from cifar_utils.model_files import (
@@ -278,7 +278,7 @@ class Classifier:
         if kind == "six":
             views = make_views(images, kind)
             flat = self._ask(views.reshape(-1, *images.shape[1:]))
-            return average_views(flat.reshape(*views.shape[:2], -1), kind)
+            return average_views(flat.reshape(*views.shape[:2], flat.shape[-1]), kind)
         probs = self._ask(images)
         if kind == "mirrored":
             rest = self._find_doubtful(probs)
@@ -292,7 +292,7 @@ class Classifier:
             answers = [self._ask(image[None]) for image in _probe_images()]
             self.compute_probs(_probe_images(), self.views)
         except Exception as error:  # each library has its own
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            reason = first_line(error)
             raise ModelError(
                 f"{self.source.path.name} cannot answer about images (n, 32, 32, 3), n from one on:"
                 f" {reason} Export it again with 'python -m cifar_utils export'."

@@ -12,7 +12,7 @@ import numpy as np
 
 from cifar_utils import pretrained
 from cifar_utils.calibration import Calibration
-from cifar_utils.errors import ModelError, RunError, suggest
+from cifar_utils.errors import ModelError, RunError, first_line, suggest
 from cifar_utils.files import expand_home, relative_to_project, runs_dir
 from cifar_utils.preprocessing import IMAGE_SIZE
 from cifar_utils.runs import list_runs
@@ -239,7 +239,7 @@ def load_keras_model(path):
     try:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises anything from KeyError to zipfile.BadZipFile
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        reason = first_line(error)
         raise ModelError(
             f"Keras {keras.__version__} cannot load {path.name}: {reason} Some Keras files load "
             "only in the version that wrote them (a run's run.json names it); install that one, or "

@@ -160,6 +160,7 @@ def test_every_engine_gives_the_networks_own_answers(backend, views, run_dir, ti
     probs = [tiny_model(view / np.float32(255)) for view in make_views(images[:9], views)]
     expected = average_views(np.array(probs), views)
     np.testing.assert_allclose(loaded.predict_batch(images[:9]), expected, atol=1e-5)
+    assert loaded.predict_batch(images[:0]).shape == (0, 10)
 
 
 def test_which_engine_and_why_can_be_asked(run_dir, monkeypatch):
