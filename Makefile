@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-colab lab notebooks data doctor wheel links clean
+.PHONY: help run test test-browser test-colab lab app serve notebooks data doctor wheel links clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,7 +36,10 @@ run: $(READY)  ## run the five notebooks and write a report; ARGS="--recipe base
 	@$(BIN)/python -m cifar_utils run $(ARGS)
 
 test: $(READY)  ## run all tests: pytest, nbval, the pipeline with small parameters
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -m "not browser" $(ARGS)
+
+test-browser: $(READY)  ## run the tests that look through a real Chromium
+	@$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 test-colab: $(COLAB_READY)  ## run what matters in Colab with the oldest versions that are supported
 	@$(COLAB)/bin/python -m pytest -m "not slow and not onnx" $(COLAB_TESTS:%=tests/test_%.py) $(ARGS)
@@ -74,7 +77,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) with $(PYTHON): about 2 GB on disk, once."
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "Python's venv module is incomplete. On Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt \
-		'$(TENSORFLOW)' --editable '.[lab,dev,onnx,heic]'
+		'$(TENSORFLOW)' --editable '.[lab,web,dev,onnx,heic]'
 	@touch $@
 	@echo "Ready."
 
