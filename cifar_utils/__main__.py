@@ -1,4 +1,4 @@
-"""The command line: `python -m cifar_utils run | predict | export | data | doctor | …`."""
+"""The command line: `python -m cifar_utils run | predict | serve | export | data | doctor | …`."""
 
 import sys
 import time
@@ -151,6 +151,39 @@ def predict(paths, model, top, form, numbers, views, backend, heat_maps):
         click.echo(predict_command.render_csv(rows, top))
     if failed:
         sys.exit(1)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=5678, show_default=True)
+@click.option("--images", default="Images", show_default=True, help="Folder to choose from.")
+@click.option("--model", help="A run, a model file or a shipped model; default: what ships.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="Requests answered at a time.",
+)
+def serve(host, port, images, model, threads):
+    """Show the page on localhost:5678, where pictures are classified.
+
+    \b
+    Examples:
+      python -m cifar_utils serve
+      python -m cifar_utils serve --port 8080 --images ~/Pictures --model my-run
+    """
+    try:
+        from cifar_utils.web import app, server  # noqa: F401 (Flask is missed here, or not at all)
+    except ModuleNotFoundError as error:
+        raise CifarError(
+            f"The page needs {error.name}, which is not installed: run "
+            "pip install 'cifar-notebooks[web]'."
+        ) from None
+    from cifar_utils.files import expand_home
+    from cifar_utils.inference import Classifier
+
+    server.serve(lambda: Classifier.load(model), expand_home(images), host, port, threads, click.echo)
 
 
 @main.command()

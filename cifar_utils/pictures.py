@@ -1,5 +1,6 @@
 """Any picture in, an upright RGB image out."""
 
+import contextlib
 import importlib.util
 import io
 import os
@@ -19,6 +20,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF", "PPM")
 SIZE_LIMIT = "1 pixel to at most 64 megapixels are read. Scale it, or choose another picture."
 NEUTRAL_GREY = (128, 128, 128)
 CONVERT = "open it in an image viewer and save it as JPEG or PNG."
+ORIENTATION = 0x0112  # the EXIF tag; 1 means upright
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 NOT_PICTURES = (  # how the file begins, in lower case; what it is; what to do
     (b"pk\x03\x04", "a zip archive or an office document", "Unpack it and choose a picture."),
@@ -65,6 +67,53 @@ def open_picture(source) -> Image.Image:
         warnings.simplefilter("ignore")
         with _identify(data, name) as image:
             return _decode(image, name)
+
+
+def measure_picture(data, side=None):
+    """Return how large a picture is, from its beginning, before a pixel is decoded.
+
+    Args:
+        data: The file's bytes.
+        side: As in `open_reduced`, to learn what that would decode; None for the picture itself.
+
+    Returns:
+        `(width, height)` in pixels, as stored: an EXIF orientation may swap them.
+
+    Raises:
+        ImageError: If it is no picture, or one that is too large.
+    """
+    with _open_bytes(data, side) as image:
+        return image.size
+
+
+def open_reduced(data, side) -> Image.Image:
+    """Read a picture for a thumbnail. A JPEG is decoded at a fraction of its size, much faster.
+
+    Args:
+        data: The file's bytes.
+        side: How many pixels the shorter side needs; a smaller picture is read as it is.
+
+    Returns:
+        As `open_picture`; a JPEG may have fewer pixels.
+
+    Raises:
+        ImageError: As `open_picture`.
+    """
+    with _open_bytes(data, side) as image:
+        return _decode(image, "The picture")
+
+
+@contextlib.contextmanager
+def _open_bytes(data, side):
+    """Open a picture's header, and look at its size before a JPEG is told to come smaller."""
+    _check_bytes(len(data), "The picture")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with _identify(data, "The picture") as image:
+            _check_size("The picture", *image.size)
+            if side is not None:
+                image.draft("RGB", (side, side))
+            yield image
 
 
 def _read_file(path):
@@ -143,7 +192,10 @@ def _decode(image, name):
     _check_size(name, *image.size)
     try:
         image.load()
-        rgb = _to_rgb(_upright(image))
+        upright = _upright(image)
+        # A turned picture is a new one already: at 64 megapixels a copy takes 256 MB.
+        copied = upright is not image and upright.mode == "RGB"
+        rgb = upright if copied else _to_rgb(upright)
     except ImageError:
         raise
     except Exception as error:  # a decoder may raise anything on damaged data
@@ -155,7 +207,8 @@ def _decode(image, name):
 def _upright(image):
     """Apply the EXIF orientation; a picture whose EXIF data is damaged stays as it lies."""
     try:
-        return ImageOps.exif_transpose(image)
+        turned = image.getexif().get(ORIENTATION, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
     except Exception:
         return image
 

@@ -1,0 +1,134 @@
+"""Pictures in, answers out: the same rows for the API's JSON and the page's HTML."""
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from cifar_utils.errors import ImageError
+from cifar_utils.explain import compute_heat_map, draw_heat_map
+from cifar_utils.pictures import MAX_BYTES
+from cifar_utils.predict_command import describe_prediction
+from cifar_utils.web.limits import DEFAULT_TOP, MAX_TOP, SHOWN_SIDE
+from cifar_utils.web.reading import read_picture
+from cifar_utils.web.uploads import RequestError
+
+TRUE, FALSE = ("1", "true"), ("0", "false")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an answer should hold beside the classes.
+
+    Attributes:
+        top: How many classes, from 1 to 10.
+        heat_map: Whether to draw which regions drove the answer; takes about 50 times as long.
+        picture: Whether to return the picture itself, upright and at most `SHOWN_SIDE` pixels.
+    """
+
+    top: int = DEFAULT_TOP
+    heat_map: bool = False
+    picture: bool = False
+
+
+def read_options(query) -> Options:
+    """Read the options of a query string.
+
+    Args:
+        query: A mapping of text: `top`, `heat_map`, `picture`.
+
+    Raises:
+        RequestError: If one is not what it may be.
+    """
+    top = query.get("top", str(DEFAULT_TOP))
+    if not (top.isascii() and top.isdecimal() and len(top) < 4 and 1 <= int(top) <= MAX_TOP):
+        raise RequestError(f"'top' is {top!r}; expected is a whole number from 1 to {MAX_TOP}.", 400)
+    return Options(int(top), _read_flag(query, "heat_map"), _read_flag(query, "picture"))
+
+
+def _read_flag(query, name):
+    """Read a yes or no of a query string."""
+    value = query.get(name, "false")
+    if value not in TRUE + FALSE:
+        raise RequestError(f"{name!r} is {value!r}; expected is true or false.", 400)
+    return value in TRUE
+
+
+def answer(classifier, upload, options) -> dict:
+    """Classify one picture.
+
+    Args:
+        classifier: An `inference.Classifier`.
+        upload: An `uploads.Upload`.
+        options: `Options`.
+
+    Returns:
+        A JSON-ready dict: `name` and what the README's section on the API lists, or `name` and
+        `error`.
+    """
+    if upload.data is None:
+        return {"name": upload.name, "error": upload.error}
+    try:
+        reading = read_picture(upload.data, SHOWN_SIDE)
+    except ImageError as error:
+        return {"name": upload.name, "error": str(error)}
+    (prediction,) = classifier.predict_prepared([(reading.crops, reading.boxes)])
+    row = {"name": upload.name} | describe_prediction(upload.name, prediction, options.top)
+    del row["picture"]
+    row["calibrated"] = prediction.calibrated
+    row["size"] = list(reading.size)
+    row["box"] = list(prediction.box)
+    row["view"] = to_data_url(Image.fromarray(prediction.view), "PNG")
+    if options.picture:
+        row["picture"] = to_data_url(reading.small, "JPEG")
+    if options.heat_map:
+        row["heat_map"] = to_data_url(_draw_heat(classifier, prediction, reading), "JPEG")
+    return row
+
+
+def choose_status(uploads, rows) -> int:
+    """Return the HTTP status of several answers: 200 if one picture at least was read.
+
+    Where none was: 413 if all were too large, 404 if all were names that the folder does not have,
+    else 422.
+    """
+    if any("error" not in row for row in rows):
+        return 200
+    statuses = {
+        413 if upload.data is not None and len(upload.data) > MAX_BYTES else upload.status
+        for upload in uploads
+    }
+    return statuses.pop() if len(statuses) == 1 else 422
+
+
+def _draw_heat(classifier, prediction, reading):
+    """Draw the heat map over the small picture.
+
+    It is computed on what the network saw, and laid where that lies in the picture: the same map
+    as that of the whole picture, without floats for all of its pixels.
+    """
+    heat = compute_heat_map(classifier, prediction.view, prediction.label)
+    small = reading.small
+    scale = small.width / reading.size[0], small.height / reading.size[1]
+    left, top, right, bottom = (
+        round(edge * scale[place % 2]) for place, edge in enumerate(prediction.box)
+    )
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    part = Image.fromarray(heat).resize((right - left, bottom - top), Image.Resampling.BICUBIC)
+    whole = Image.new("F", small.size)
+    whole.paste(part, (left, top))
+    return draw_heat_map(small, np.asarray(whole).clip(0, 1), SHOWN_SIDE)
+
+
+def to_data_url(image, kind) -> str:
+    """Return an image as a `data:` URL, base64 of a PNG or JPEG file."""
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(encode(image, kind)).decode()}"
+
+
+def encode(image, kind) -> bytes:
+    """Return an RGB image as the bytes of a PNG or JPEG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **({"quality": 85} if kind == "JPEG" else {}))
+    return buffer.getvalue()
