@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from cifar_utils.web.limits import DEFAULT_TOP, MAX_TOP, SHOWN_SIDE
 from cifar_utils.web.reading import read_picture
 from cifar_utils.web.uploads import RequestError
 
+HEAT_BATCH = 10  # images; a photograph's crops, mirrored, are as many
 TRUE, FALSE = ("1", "true"), ("0", "false")
 
 
@@ -73,7 +75,7 @@ def answer(classifier, upload, options) -> dict:
     try:
         reading = read_picture(upload.data, SHOWN_SIDE)
     except ImageError as error:
-        return {"name": upload.name, "error": str(error)}
+        return {"name": upload.name, "error": re.sub("^The picture ", "It ", str(error))}
     (prediction,) = classifier.predict_prepared([(reading.crops, reading.boxes)])
     row = {"name": upload.name} | describe_prediction(upload.name, prediction, options.top)
     del row["picture"]
@@ -109,7 +111,7 @@ def _draw_heat(classifier, prediction, reading):
     It is computed on what the network saw, and laid where that lies in the picture: the same map
     as that of the whole picture, without floats for all of its pixels.
     """
-    heat = compute_heat_map(classifier, prediction.view, prediction.label)
+    heat = compute_heat_map(SmallBatches(classifier), prediction.view, prediction.label)
     small = reading.small
     scale = small.width / reading.size[0], small.height / reading.size[1]
     left, top, right, bottom = (
@@ -120,6 +122,24 @@ def _draw_heat(classifier, prediction, reading):
     whole = Image.new("F", small.size)
     whole.paste(part, (left, top))
     return draw_heat_map(small, np.asarray(whole).clip(0, 1), SHOWN_SIDE)
+
+
+class SmallBatches:
+    """A classifier that is asked about a few images at a time.
+
+    LiteRT keeps the memory of the largest batch that it ever saw: 60 MB for a heat map's.
+    """
+
+    def __init__(self, classifier):
+        self._classifier = classifier
+
+    def __getattr__(self, name):
+        return getattr(self._classifier, name)
+
+    def compute_probs(self, images, kind):
+        """Compute what `Classifier.compute_probs` does."""
+        parts = [images[i : i + HEAT_BATCH] for i in range(0, len(images), HEAT_BATCH)]
+        return np.concatenate([self._classifier.compute_probs(part, kind) for part in parts])
 
 
 def to_data_url(image, kind) -> str:

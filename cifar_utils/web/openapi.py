@@ -45,11 +45,6 @@ def _whole_numbers(count, what, least=0):
 def _make_schemas():
     """Return what answers look like."""
     share = {"type": "number", "minimum": 0, "maximum": 1}
-    one_class = {
-        "type": "object",
-        "required": ["class", "probability"],
-        "properties": {"class": {"enum": list(CLASS_NAMES)}, "probability": share},
-    }
     answer = {
         "name": {"type": "string", "description": "The file's name."},
         "label": {"enum": list(CLASS_NAMES), "description": "The most probable class."},
@@ -61,10 +56,10 @@ def _make_schemas():
         },
         "classes": {
             "type": "array",
-            "items": one_class,
+            "items": {"$ref": "#/components/schemas/Share"},
             "minItems": 1,
             "maxItems": MAX_TOP,
-            "description": "The most probable classes, as many as `top` says.",
+            "description": "The most probable classes, as many as 'top' says.",
         },
         "calibrated": {
             "type": "boolean",
@@ -97,6 +92,7 @@ def _make_schemas():
     }
     return {
         "Answer": _strict(answer, [name for name in answer if name not in optional]),
+        "Share": _strict({"class": {"enum": list(CLASS_NAMES)}, "probability": share}),
         "Failure": _strict(failed),
         "Answers": _strict(model | {"pictures": pictures}),
         "Health": _strict({"status": {"const": "ok"}} | model),
@@ -149,7 +145,7 @@ def _make_predict():
         "description": f"Each of at most {limits}; together at most {MAX_FILES} pictures and"
         f" {MAX_REQUEST_BYTES / 1e6:.0f} MB. JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, PPM. If at"
         " least one of several pictures was read, the status is 200, and each of the others has an"
-        " `error` in its place.",
+        " error in its place.",
         "parameters": [
             {"name": "top", "in": "query", "description": "How many classes.", "schema": top},
             _flag("heat_map", "Also draw which regions drove the answer; takes longer."),

@@ -37,13 +37,13 @@ def go_back():
 def show_answers():
     """The page with answers, for browsers without JavaScript."""
     site = current_app.extensions["site"]
+    samples = _collect_samples(request.form.getlist("sample"))
     try:
-        uploads = collect_uploads(request, site.folder)
-        uploads += _collect_samples(request.form.getlist("sample"))
+        uploads = collect_uploads(request, site.folder) + samples
     except RequestError as error:
-        uploads = _collect_samples(request.form.getlist("sample"))
-        if error.status != 400 or not uploads:
+        if not samples or error.status != 400:  # 400: no picture but the samples
             return render_index(problem=str(error)), error.status
+        uploads = samples
     options = Options(SHOWN_CLASSES, "heat_map" in request.form, True)
     rows = site.classify(uploads, options)
     return render_index(rows), choose_status(uploads, rows)

@@ -38,7 +38,7 @@ function enqueue(files) {
     const element = clone("queued-template");
     const url = URL.createObjectURL(file);
     const image = element.querySelector("img");
-    image.addEventListener("error", () => image.removeAttribute("src")); // no format of a browser
+    image.addEventListener("error", () => image.classList.add("no-preview")); // HEIC, say
     image.src = url;
     slot(element, "name").textContent = file.name || "pasted picture";
     const item = { file, element, url };
@@ -189,7 +189,7 @@ function fillFrame(element, row) {
     heat.src = row.heat_map;
     control.id = label.htmlFor = `heat-of-${(count += 1)}`;
   } else {
-    for (const part of [heat, control, label]) part.remove();
+    for (const part of [heat, control, label, element.querySelector(".heat-note")]) part.remove();
   }
 }
 
