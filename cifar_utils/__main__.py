@@ -183,7 +183,9 @@ def serve(host, port, images, model, threads):
     from cifar_utils.files import expand_home
     from cifar_utils.inference import Classifier
 
-    server.serve(lambda: Classifier.load(model), expand_home(images), host, port, threads, click.echo)
+    server.serve(
+        lambda: Classifier.load(model), expand_home(images), host, port, threads, click.echo
+    )
 
 
 @main.command()

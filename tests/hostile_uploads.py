@@ -70,7 +70,10 @@ def main(count):
     from cifar_utils.inference import Classifier
     from cifar_utils.web.app import create_app
 
-    client, process = create_app(Classifier.load(), "no-such-folder").test_client(), psutil.Process()
+    client, process = (
+        create_app(Classifier.load(), "no-such-folder").test_client(),
+        psutil.Process(),
+    )
     statuses, faults, before = collections.Counter(), [], 0
     start = time.perf_counter()
     for number, (what, path, query, body, kind) in enumerate(make_requests(count)):

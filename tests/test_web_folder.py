@@ -142,7 +142,14 @@ def test_no_text_reads_what_is_not_listed(tmp_path_factory, text):
 
 
 @pytest.mark.parametrize(
-    "name", ["Ünïcödé 名前 😀.png", "narrow\u202fspace.png", "e\u0301.png", "a&b=c?d#e+f%20g.png", "'\".png"]
+    "name",
+    [
+        "Ünïcödé 名前 😀.png",
+        "narrow\u202fspace.png",
+        "e\u0301.png",
+        "a&b=c?d#e+f%20g.png",
+        "'\".png",
+    ],
 )
 def test_any_name_that_a_form_can_send_works(client, folder, name):
     (folder / name).write_bytes(PICTURE)

@@ -16,7 +16,7 @@ from cifar_utils.web.limits import DEFAULT_TOP, MAX_TOP, SHOWN_SIDE
 from cifar_utils.web.reading import read_picture
 from cifar_utils.web.uploads import RequestError
 
-HEAT_BATCH = 10  # images; a photograph's crops, mirrored, are as many
+HEAT_BATCH = 6  # images; the crops of a photograph need a batch of this size anyway
 TRUE, FALSE = ("1", "true"), ("0", "false")
 
 
@@ -46,7 +46,9 @@ def read_options(query) -> Options:
     """
     top = query.get("top", str(DEFAULT_TOP))
     if not (top.isascii() and top.isdecimal() and len(top) < 4 and 1 <= int(top) <= MAX_TOP):
-        raise RequestError(f"'top' is {top!r}; expected is a whole number from 1 to {MAX_TOP}.", 400)
+        raise RequestError(
+            f"'top' is {top!r}; expected is a whole number from 1 to {MAX_TOP}.", 400
+        )
     return Options(int(top), _read_flag(query, "heat_map"), _read_flag(query, "picture"))
 
 

@@ -165,9 +165,13 @@ def _make_predict():
             "400": _respond("No picture, or a parameter that is not what it may be.", "Error"),
             "403": _respond("Sent by another web site, or to another name.", "Error"),
             "404": _respond("The folder has none of these pictures.", "Answers"),
-            "413": _respond("Too large, or too many.", "Error", "Answers"),
+            "413": _respond("Too large.", "Error", "Answers"),
             "415": _respond("A body of another kind.", "Error"),
-            "422": _respond("None of the pictures could be read; each says why.", "Answers"),
+            "422": _respond(
+                "None of the pictures could be read, and each says why; or there are too many.",
+                "Answers",
+                "Error",
+            ),
         },
     }
 
@@ -204,9 +208,7 @@ def make_document() -> dict:
             "/metrics": _make_get(
                 "metrics", "Counts and latencies, for Prometheus", {"200": text} | foreign
             ),
-            "/openapi.json": _make_get(
-                "openapi", "This document", {"200": described} | foreign
-            ),
+            "/openapi.json": _make_get("openapi", "This document", {"200": described} | foreign),
         },
         "components": {"schemas": _make_schemas()},
     }

@@ -1,170 +1,26 @@
 """Serves the page with waitress: bounded in memory and in time, and quiet."""
 
+import contextlib
+import ctypes
 import errno
 import logging
 import signal
-import socket
 import sys
-import threading
-import time
 
-from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
-from waitress.utilities import Error, RequestEntityTooLarge
 
 from cifar_utils.errors import CifarError
+from cifar_utils.web.channels import CUT_AT, Channel, Room
 from cifar_utils.web.limits import (
     IDLE_SECONDS,
     MAX_CONNECTIONS,
-    MAX_REQUEST_BYTES,
     MAX_WAITING_BYTES,
     REQUEST_SECONDS,
 )
 
 DEFAULT_HOST, DEFAULT_PORT, DEFAULT_THREADS = "127.0.0.1", 5678, 4
-# A little more than the application takes, so that a picture just above the limit gets its page.
-CUT_AT = MAX_REQUEST_BYTES + 2_000_000
 NO_FILE = 1 << 40  # bytes above which waitress would write to a temporary file: never
-
-
-class RequestTimeout(Error):
-    """The answer to a request that does not come to its end."""
-
-    code = 408
-    reason = "Request Timeout"
-
-
-class Parser(HTTPRequestParser):
-    """Says in our words that a body is too large."""
-
-    def received(self, data):
-        """Take a part of the request; returns how many bytes were taken."""
-        taken = super().received(data)
-        if isinstance(self.error, RequestEntityTooLarge):
-            most = MAX_REQUEST_BYTES / 1e6
-            self.error.body = f"At most {most:.0f} MB at a time: send fewer or smaller pictures."
-        return taken
-
-
-class Room:
-    """How many bytes of request bodies there is room for."""
-
-    def __init__(self, size):
-        self._free, self._lock = size, threading.Lock()
-
-    def take(self, size) -> bool:
-        """Take some, if they are free."""
-        with self._lock:
-            if size > self._free:
-                return False
-            self._free -= size
-            return True
-
-    def give(self, size):
-        """Give some back."""
-        with self._lock:
-            self._free += size
-
-
-class Channel(HTTPChannel):
-    """A connection that waits for room before it reads a body, and is cut if that never ends.
-
-    waitress itself only cuts connections on which nothing happens, and holds any number of bodies:
-    one byte a second would keep a connection for ever, and fifty large uploads a gigabyte.
-    """
-
-    parser_class = Parser
-    begun = None  # when the request that is being received began
-    taken = 0  # bytes of room
-    refused = False  # whether the last answer was one of waitress's own errors
-    lingering = False
-
-    def received(self, data):
-        """Take what came in."""
-        if self.request is None and self.begun is None:
-            self.begun = time.time()
-        result = super().received(data)
-        if self.request is None:
-            self.begun = None
-        return result
-
-    def readable(self):
-        """Return whether to read on."""
-        return self.lingering or (super().readable() and self._has_room())
-
-    def _has_room(self):
-        """Take room for a body once its size is known; False as long as there is none."""
-        request = self.request
-        if self.taken or request is None or not request.headers_finished:
-            return True
-        # Without a length (chunked) it may become as long as is allowed.
-        size = CUT_AT if request.chunked else request.content_length
-        if not self.server.room.take(size):
-            self.last_activity = time.time()  # it is we who do nothing
-            return False
-        self.taken = size
-        return True
-
-    def service(self):
-        """Answer a request; its body is gone afterwards."""
-        self.refused = self.requests[0].error is not None
-        super().service()
-        self._give_room()
-
-    def _give_room(self):
-        with self.requests_lock:
-            taken, self.taken = self.taken, 0
-        self.server.room.give(taken)
-
-    def cut_if_endless(self, now):
-        """Refuse a request that takes too long to come in; called now and then."""
-        if self.lingering or self.begun is None or now < self.begun + self.server.request_seconds:
-            return
-        with self.requests_lock:
-            request, self.request, self.begun = self.request, None, None
-            if request is None or self.requests or self.will_close:
-                return
-            request.error = RequestTimeout(
-                f"The request did not end within {self.server.request_seconds:g} s."
-            )
-            request.completed = True
-            self.requests.append(request)
-            self.server.add_task(self)
-
-    def handle_read(self):
-        """Read; what comes after a refusal is thrown away."""
-        if not self.lingering:
-            super().handle_read()
-        elif not self._discard() and self.connected:
-            self.handle_close()
-
-    def _discard(self):
-        """Read and forget; returns whether there may be more."""
-        try:
-            return bool(self.recv(1 << 16))
-        except OSError:
-            return False
-
-    def handle_close(self):
-        """Close. After a refusal in the midst of a body, only once the client has seen it.
-
-        To close while bytes are coming in resets the connection, and a browser then shows its own
-        error instead of the answer.
-        """
-        if self.refused and not self.lingering and self.connected:
-            self.lingering, self.will_close = True, False  # for IDLE_SECONDS at most
-            try:
-                self.socket.shutdown(socket.SHUT_WR)
-                return
-            except OSError:
-                pass
-        self._close()
-
-    def _close(self):
-        super().handle_close()
-        if not self.requests:
-            self._give_room()
+MMAP_THRESHOLD, LARGE = -3, 1 << 20  # of <malloc.h>; bytes
 
 
 class Server(TcpWSGIServer):
@@ -184,6 +40,7 @@ class Server(TcpWSGIServer):
             max_request_body_size=CUT_AT,
             inbuf_overflow=NO_FILE,
             outbuf_overflow=NO_FILE,
+            recv_bytes=1 << 16,
             channel_timeout=IDLE_SECONDS,
             cleanup_interval=1,
             connection_limit=MAX_CONNECTIONS,
@@ -217,7 +74,19 @@ def open_server(application, host, port, threads, **options) -> Server:
         ) from None
 
 
-def serve(load, images_dir, host=DEFAULT_HOST, port=DEFAULT_PORT, threads=DEFAULT_THREADS, say=print):
+def return_large_memory():
+    """Let the C library give large buffers back to the system when they are freed.
+
+    glibc otherwise learns from the first picture to keep up to 32 MB of them, scattered. Other
+    systems have no such call, and no such habit.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, LARGE)
+
+
+def serve(
+    load, images_dir, host=DEFAULT_HOST, port=DEFAULT_PORT, threads=DEFAULT_THREADS, say=print
+):
     """Serve the page until Ctrl-C.
 
     Args:
@@ -233,6 +102,7 @@ def serve(load, images_dir, host=DEFAULT_HOST, port=DEFAULT_PORT, threads=DEFAUL
     from cifar_utils.web.app import create_app
     from cifar_utils.web.security import find_allowed_hosts
 
+    return_large_memory()
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a queue is no fault
     server = open_server(None, host, port, threads)
     classifier = load()

@@ -83,7 +83,7 @@ def _collect_form(request, folder):
     names = request.form.getlist("image")
     if len(files) + len(names) > MAX_FILES:
         raise RequestError(
-            f"{len(files) + len(names)} pictures are too many: at most {MAX_FILES} at a time.", 413
+            f"{len(files) + len(names)} pictures are too many: at most {MAX_FILES} at a time.", 422
         )
     uploads = []
     for number, file in enumerate(files, start=1):

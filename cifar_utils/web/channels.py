@@ -1,0 +1,204 @@
+"""Connections with bounds: on a request's memory, on the memory of all, and on time."""
+
+import io
+import socket
+import threading
+import time
+from collections import deque
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.utilities import Error, RequestEntityTooLarge
+
+from cifar_utils.web.limits import MAX_REQUEST_BYTES
+
+# A little more than the application takes, so that a picture just above the limit gets its page.
+CUT_AT = MAX_REQUEST_BYTES + 1_000_000
+BLOCK = 1 << 20  # bytes; freed as soon as they are read
+
+
+class RequestTimeout(Error):
+    """The answer to a request that does not come to its end."""
+
+    code = 408
+    reason = "Request Timeout"
+
+
+class Body(io.RawIOBase):
+    """The body of a request in memory: grows at its end, and shrinks as it is read.
+
+    waitress would write a large one to disk, and keep all of it while it is copied. This is both
+    its buffer and the WSGI input.
+    """
+
+    def __init__(self):
+        self._blocks, self._length = deque(), 0
+
+    def __len__(self):
+        return self._length
+
+    def append(self, data):
+        """Add bytes at the end."""
+        if not self._blocks or len(self._blocks[-1]) >= BLOCK:
+            self._blocks.append(bytearray())
+        self._blocks[-1] += data
+        self._length += len(data)
+
+    def getfile(self):
+        """Return what reads it."""
+        return self
+
+    def readable(self):
+        """Say that it can be read."""
+        return True
+
+    def readinto(self, buffer):
+        """Move its beginning into a buffer; returns how many bytes, 0 at the end."""
+        if not self._blocks:
+            return 0
+        block = self._blocks[0]
+        count = min(len(buffer), len(block))
+        buffer[:count] = block[:count]
+        del block[:count]  # of a bytearray: moves a pointer, not the rest
+        if not block:
+            self._blocks.popleft()
+        self._length -= count
+        return count
+
+
+class Parser(HTTPRequestParser):
+    """Keeps the body in a `Body`, and says in our words that it is too large."""
+
+    def parse_header(self, header_plus):
+        """Read the header; after it, waitress has made a buffer for the body."""
+        super().parse_header(header_plus)
+        if self.body_rcv is not None:
+            self.body_rcv.buf = Body()
+
+    def received(self, data):
+        """Take a part of the request; returns how many bytes were taken."""
+        taken = super().received(data)
+        if isinstance(self.error, RequestEntityTooLarge):
+            most = MAX_REQUEST_BYTES / 1e6
+            self.error.body = f"At most {most:.0f} MB at a time: send fewer or smaller pictures."
+        return taken
+
+
+class Room:
+    """How many bytes of request bodies there is room for."""
+
+    def __init__(self, size):
+        self._free, self._lock = size, threading.Lock()
+
+    def take(self, size) -> bool:
+        """Take some, if they are free."""
+        with self._lock:
+            if size > self._free:
+                return False
+            self._free -= size
+            return True
+
+    def give(self, size):
+        """Give some back."""
+        with self._lock:
+            self._free += size
+
+
+class Channel(HTTPChannel):
+    """A connection that waits for room before it reads a body, and is cut if that never ends.
+
+    waitress itself only cuts connections on which nothing happens, and holds any number of bodies:
+    one byte a second would keep a connection for ever, and fifty large uploads a gigabyte.
+    """
+
+    parser_class = Parser
+    begun = None  # when the request that is being received began
+    taken = 0  # bytes of room
+    refused = False  # whether the last answer was one of waitress's own errors
+    lingering = False
+
+    def received(self, data):
+        """Take what came in."""
+        if self.request is None and self.begun is None:
+            self.begun = time.time()
+        result = super().received(data)
+        if self.request is None:
+            self.begun = None
+        return result
+
+    def readable(self):
+        """Return whether to read on."""
+        return self.lingering or (super().readable() and self._has_room())
+
+    def _has_room(self):
+        """Take room for a body once its size is known; False as long as there is none."""
+        request = self.request
+        if self.taken or request is None or not request.headers_finished:
+            return True
+        # Without a length (chunked) it may become as long as is allowed.
+        size = CUT_AT if request.chunked else request.content_length
+        if not self.server.room.take(size):
+            self.last_activity = time.time()  # it is we who do nothing
+            return False
+        self.taken = size
+        return True
+
+    def service(self):
+        """Answer a request; its body is gone afterwards."""
+        self.refused = self.requests[0].error is not None
+        super().service()
+        self._give_room()
+
+    def _give_room(self):
+        with self.requests_lock:
+            taken, self.taken = self.taken, 0
+        self.server.room.give(taken)
+
+    def cut_if_endless(self, now):
+        """Refuse a request that takes too long to come in; called now and then."""
+        if self.lingering or self.begun is None or now < self.begun + self.server.request_seconds:
+            return
+        with self.requests_lock:
+            request, self.request, self.begun = self.request, None, None
+            if request is None or self.requests or self.will_close:
+                return
+            request.error = RequestTimeout(
+                f"The request did not end within {self.server.request_seconds:g} s."
+            )
+            request.completed = True
+            self.requests.append(request)
+            self.server.add_task(self)
+
+    def handle_read(self):
+        """Read; what comes after a refusal is thrown away."""
+        if not self.lingering:
+            super().handle_read()
+        elif not self._discard() and self.connected:
+            self.handle_close()
+
+    def _discard(self):
+        """Read and forget; returns whether there may be more."""
+        try:
+            return bool(self.recv(1 << 16))
+        except OSError:
+            return False
+
+    def handle_close(self):
+        """Close. After a refusal in the midst of a body, only once the client has seen it.
+
+        To close while bytes are coming in resets the connection, and a browser then shows its own
+        error instead of the answer.
+        """
+        if self.refused and not self.lingering and self.connected:
+            self.lingering, self.will_close = True, False  # for IDLE_SECONDS at most
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+                return
+            except OSError:
+                pass
+        self._close()
+
+    def _close(self):
+        super().handle_close()
+        if not self.requests:
+            self._give_room()
