@@ -99,7 +99,7 @@ def test_it_starts_within_a_second_or_so_makes_the_folder_and_stays_small(served
 def test_a_large_upload_needs_no_disk(served):
     """The server's TMPDIR cannot be written to: neither waitress nor Werkzeug asks for it."""
     _, process, port, _ = served
-    status, body = ask(port, "POST", "/api/predict?heat_map=1", CAT + bytes(24_000_000))
+    status, _ = ask(port, "POST", "/api/predict?heat_map=1", CAT + bytes(24_000_000))
     assert status == 200
     opened = {os.path.realpath(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()}
     assert not [path for path in opened if "deleted" in path or "/tmp/tmp" in path]
@@ -241,7 +241,7 @@ def impatient():
     ],
 )
 def test_one_byte_now_and_then_does_not_hold_a_connection(impatient, beginning):
-    server, port = impatient
+    _, port = impatient
     with socket.create_connection(("127.0.0.1", port), timeout=10) as link:
         link.sendall(beginning)
         end = time.monotonic() + 8

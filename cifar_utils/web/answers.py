@@ -46,9 +46,7 @@ def read_options(query) -> Options:
     """
     top = query.get("top", str(DEFAULT_TOP))
     if not (top.isascii() and top.isdecimal() and len(top) < 4 and 1 <= int(top) <= MAX_TOP):
-        raise RequestError(
-            f"'top' is {top!r}; expected is a whole number from 1 to {MAX_TOP}.", 400
-        )
+        raise RequestError(f"'top' is {top!r}; expected: a whole number from 1 to {MAX_TOP}.", 400)
     return Options(int(top), _read_flag(query, "heat_map"), _read_flag(query, "picture"))
 
 
@@ -56,7 +54,7 @@ def _read_flag(query, name):
     """Read a yes or no of a query string."""
     value = query.get(name, "false")
     if value not in TRUE + FALSE:
-        raise RequestError(f"{name!r} is {value!r}; expected is true or false.", 400)
+        raise RequestError(f"{name!r} is {value!r}; expected: true or false.", 400)
     return value in TRUE
 
 

@@ -12,7 +12,7 @@ from cifar_utils.pictures import MAX_BYTES
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 NOTE_NAME = "README.txt"
-NOTE = """Put pictures here (.jpeg, .jpg or .png): the page lists them as soon as it is loaded again.
+NOTE = """Put pictures here (.jpeg, .jpg or .png): the page lists them when it is loaded again.
 
 Folders inside of this one, links, and files whose names begin with a dot are left out.
 """

@@ -5,9 +5,9 @@ MAX_FILES = 20
 MAX_TOP = 10  # classes; there are no more
 DEFAULT_TOP = 3
 
-# The server holds 135 MB of code, weights and plans for some sizes of batches. These bounds keep it
-# under 200 MB. Bodies of requests lie in memory until they are answered, since nothing goes to disk;
-# what does not fit waits, unread, in the network's buffers.
+# The server holds about 125 MB of code, weights and plans for some sizes of batches. These bounds
+# keep it under 200 MB. Bodies of requests lie in memory until they are answered, since nothing goes
+# to disk; what does not fit waits, unread, in the network's buffers.
 MAX_WAITING_BYTES = 32_000_000
 MAX_CONNECTIONS = 200
 REQUEST_SECONDS = 120  # from a request's first byte to its last

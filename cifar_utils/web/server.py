@@ -18,7 +18,6 @@ from cifar_utils.web.limits import (
     REQUEST_SECONDS,
 )
 
-DEFAULT_HOST, DEFAULT_PORT, DEFAULT_THREADS = "127.0.0.1", 5678, 4
 NO_FILE = 1 << 40  # bytes above which waitress would write to a temporary file: never
 MMAP_THRESHOLD, LARGE = -3, 1 << 20  # of <malloc.h>; bytes
 
@@ -84,16 +83,14 @@ def return_large_memory():
         ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, LARGE)
 
 
-def serve(
-    load, images_dir, host=DEFAULT_HOST, port=DEFAULT_PORT, threads=DEFAULT_THREADS, say=print
-):
+def serve(load, images_dir, host, port, threads, say=print):
     """Serve the page until Ctrl-C.
 
     Args:
         load: Returns the `inference.Classifier`; called once the address is ours.
         images_dir: The folder whose pictures can be chosen; made, with a note, if it is not there.
         host, port: Where to listen.
-        threads: How many requests are answered at a time.
+        threads: How many requests are answered at a time; others wait.
         say: Called with what people should read.
 
     Raises:

@@ -1,0 +1,336 @@
+"""The page as a person meets it, in a real Chromium."""
+
+import json
+import re
+import shutil
+import socket
+import threading
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import expect
+
+from cifar_utils.inference import Classifier
+from cifar_utils.model_files import ModelSource
+from cifar_utils.samples import list_samples
+from cifar_utils.web.app import create_app
+from cifar_utils.web.server import open_server
+
+SAMPLES = list_samples()
+CAT, COFFEE = str(SAMPLES["cat"]), str(SAMPLES["coffee"])
+WRONG = {"name": "letter.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7 not a picture"}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder of pictures."""
+    folder = tmp_path_factory.mktemp("page") / "Images"
+    folder.mkdir()
+    for path in SAMPLES.values():
+        shutil.copy(path, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(start_server, images):
+    """The page's address, as `python -m cifar_utils serve` serves it."""
+    arguments = ["cifar_utils", "serve", "--port", "{port}", "--images", str(images)]
+    return start_server(arguments, "http://localhost:{port}/")
+
+
+def free_port():
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def predict(page):
+    """Press the button, and wait until every picture is answered."""
+    page.get_by_role("button", name="Predict").click()
+    page.locator(".answer:not(.waiting)").first.wait_for()
+    page.locator("#predict:not([aria-disabled])").wait_for()
+
+
+def find_faults(page):
+    """Return what axe-core finds serious or critical, one line each."""
+    page.evaluate(AXE_SCRIPT)
+    found = page.evaluate("axe.run({resultTypes: ['violations']})")
+    return [
+        f"{fault['impact']} {fault['id']}: {node['target']} {node.get('failureSummary')}"
+        for fault in found["violations"]
+        for node in fault["nodes"]
+        if fault["impact"] in ("serious", "critical")
+    ]
+
+
+def has_sideways_scrolling(page):
+    """Return whether the page is wider than the window."""
+    return page.evaluate("document.documentElement.scrollWidth > innerWidth")
+
+
+def test_choose_from_the_folder_and_press_predict(open_page, url):
+    page = open_page(url)
+    page.evaluate("window.sameLoad = true")
+    expect(page.locator(".pick img").first).to_have_js_property("naturalWidth", 320)
+    page.get_by_label("cat.jpg").check()
+    predict(page)
+    answer = page.locator(".answer")
+    expect(answer.locator("[data-slot=label]")).to_have_text("cat")
+    expect(answer.locator(".bars li")).to_have_count(5)
+    expect(page.get_by_role("status")).to_contain_text("cat.jpg: cat, 9")
+    assert page.evaluate("window.sameLoad")  # no reload
+    assert page.errors == []
+
+
+def test_several_at_once_each_with_its_answer_or_its_reason(open_page, url, tmp_path):
+    page = open_page(url)
+    (tmp_path / WRONG["name"]).write_bytes(WRONG["buffer"])
+    page.set_input_files("#file", [CAT, COFFEE, str(tmp_path / WRONG["name"])])
+    expect(page.locator("#queue li")).to_have_count(3)
+    page.get_by_role("button", name="Remove cat.jpg").click()
+    page.set_input_files("#file", CAT)  # chosen one after another, they add up
+    expect(page.locator("#queue li")).to_have_count(3)
+    predict(page)
+    expect(page.locator(".answer")).to_have_count(3)
+    unsure = page.locator(".answer", has_text="coffee.jpg")
+    expect(unsure.get_by_text("Not sure")).to_be_visible()
+    expect(unsure.get_by_text("perhaps none of the ten things")).to_be_visible()
+    failed = page.locator(".answer.failed")
+    expect(failed).to_contain_text("letter.pdf was not classified")
+    expect(failed).to_contain_text("It is not a picture but a PDF document")
+    expect(page.get_by_role("status")).to_contain_text("1 of them could not be read")
+
+
+def test_dropping_and_pasting(open_page, url):
+    page = open_page(url)
+    for kind in ("drop", "paste"):
+        page.evaluate(
+            """async ([kind, data]) => {
+                const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+                const transfer = new DataTransfer();
+                transfer.items.add(new File([bytes], `${kind}.jpg`, {type: "image/jpeg"}));
+                const options = {bubbles: true, cancelable: true};
+                const event = kind === "drop"
+                    ? new DragEvent("drop", {...options, dataTransfer: transfer})
+                    : new ClipboardEvent("paste", {...options, clipboardData: transfer});
+                document.getElementById("drop").dispatchEvent(event);
+            }""",
+            [kind, _base64(CAT)],
+        )
+    expect(page.locator("#queue")).to_contain_text("drop.jpg")
+    expect(page.locator("#queue")).to_contain_text("paste.jpg")
+    predict(page)
+    expect(page.locator("[data-slot=label]")).to_have_text(["cat", "cat"])
+    assert page.errors == []
+
+
+def _base64(path):
+    import base64
+    from pathlib import Path
+
+    return base64.b64encode(Path(path).read_bytes()).decode()
+
+
+def test_the_heat_map_lies_over_the_picture_at_a_click(open_page, url):
+    page = open_page(url)
+    page.set_input_files("#file", CAT)
+    predict(page)
+    frame = page.locator(".frame")
+    expect(page.locator(".heat")).to_have_css("opacity", "0")
+    before = frame.screenshot()
+    page.get_by_text("Show what drove the answer", exact=True).click()
+    expect(page.locator(".heat")).to_have_css("opacity", "1")
+    assert frame.screenshot() != before
+    expect(page.locator(".view img")).to_have_css("image-rendering", "pixelated")
+    whole, heat = page.locator(".whole").bounding_box(), page.locator(".heat").bounding_box()
+    assert whole == pytest.approx(heat, abs=1)  # pixels
+
+
+def test_without_the_heat_map(open_page, url):
+    page = open_page(url)
+    page.get_by_text("Also show what drove the answer").click()
+    page.set_input_files("#file", CAT)
+    predict(page)
+    expect(page.get_by_text("Show what drove the answer", exact=True)).to_have_count(0)
+
+
+def test_everything_without_javascript(open_page, url, tmp_path):
+    page = open_page(url, java_script_enabled=False)
+    (tmp_path / WRONG["name"]).write_bytes(WRONG["buffer"])
+    page.set_input_files("#file", [COFFEE, str(tmp_path / WRONG["name"])])
+    page.locator("label", has_text="cat.jpg").click()
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator(".answer")).to_have_count(3)
+    expect(page.locator(".answer.failed")).to_contain_text("It is not a picture but a PDF")
+    expect(page.locator(".answer.unsure")).to_contain_text("perhaps none of the ten things")
+    expect(page.locator(".answer:not(.failed, .unsure) [data-slot=label]")).to_have_text("cat")
+    label = page.get_by_text("Show what drove the answer", exact=True).first
+    label.click()
+    expect(page.locator(".heat").first).to_have_css("opacity", "1")
+    page.get_by_role("button", name="Predict").click()  # nothing is chosen any more
+    expect(page.get_by_role("status")).to_contain_text("There is no picture in the request")
+
+
+def test_a_narrow_screen_with_touch(open_page, url):
+    page = open_page(url, viewport={"width": 320, "height": 640}, has_touch=True, is_mobile=True)
+    camera = page.locator("#camera")
+    expect(page.get_by_text("Take a photo")).to_be_visible()
+    assert camera.get_attribute("capture") == "environment"
+    assert not has_sideways_scrolling(page)
+    camera.set_input_files(CAT)
+    page.get_by_role("button", name="Predict").tap()
+    expect(page.locator("[data-slot=label]")).to_have_text("cat")
+    assert not has_sideways_scrolling(page)
+    page.goto(f"{url}api")
+    assert not has_sideways_scrolling(page)
+
+
+def test_a_desk_has_no_camera_button(open_page, url):
+    expect(open_page(url).get_by_text("Take a photo")).to_be_hidden()
+
+
+def press_until(page, key, selector, most=40):
+    """Press a key until an element has the focus; fail if it never does."""
+    for _ in range(most):
+        page.keyboard.press(key)
+        if page.evaluate("(s) => document.activeElement.matches(s)", selector):
+            return
+    pytest.fail(f"{selector} cannot be reached with {key}")
+
+
+def test_with_the_keyboard_only(open_page, url):
+    page = open_page(url)
+    press_until(page, "Tab", "#file")
+    outline = page.locator("label[for=file]").evaluate("(e) => getComputedStyle(e).outlineStyle")
+    assert outline == "solid"  # the focus is seen, though the input itself is not
+    press_until(page, "Tab", "input[value='cat.jpg']")
+    page.keyboard.press("Space")
+    press_until(page, "Tab", "#predict")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-slot=label]")).to_have_text("cat")
+    press_until(page, "Tab", ".heat-switch", most=3)  # the answers have the focus
+    page.keyboard.press("Space")
+    expect(page.locator(".heat")).to_have_css("opacity", "1")
+
+
+def test_dark(open_page, url):
+    page = open_page(url, color_scheme="dark")
+    page.set_input_files("#file", [CAT, COFFEE])
+    predict(page)
+    assert _brightness(page, "body", "backgroundColor") < 40
+    assert _brightness(page, "body", "color") > 200
+    light = open_page(url, color_scheme="light")
+    assert _brightness(light, "body", "backgroundColor") > 230
+
+
+def _brightness(page, selector, what):
+    colour = page.locator(selector).evaluate(f"(e) => getComputedStyle(e).{what}")
+    return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3
+
+
+def test_nothing_moves_for_those_who_asked(open_page, url):
+    page = open_page(url, reduced_motion="reduce")
+    assert page.locator("#drop").evaluate("(e) => getComputedStyle(e).transitionDuration") == "0s"
+
+
+def test_nothing_comes_from_elsewhere_and_the_policy_holds(open_page, url):
+    page = open_page(url)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    page.set_input_files("#file", CAT)
+    predict(page)
+    assert len(asked) > 5
+    assert all(address.startswith((url, "data:", "blob:")) for address in asked)
+    refused = page.evaluate(
+        """() => new Promise((resolve) => {
+            document.addEventListener(
+                "securitypolicyviolation", (event) => resolve(event.violatedDirective));
+            const script = document.createElement("script");
+            script.textContent = "window.ran = true";
+            document.body.append(script);
+        })"""
+    )
+    assert refused.startswith("script-src")
+    assert not page.evaluate("window.ran")
+
+
+def test_the_folder_is_read_again_without_a_restart(open_page, start_server, tmp_path):
+    images = tmp_path / "Images"
+    arguments = ["cifar_utils", "serve", "--port", "{port}", "--images", str(images)]
+    page = open_page(start_server(arguments, "http://localhost:{port}/"))
+    expect(page.locator("#folder-problem")).to_contain_text("holds no picture")
+    shutil.rmtree(images)
+    page.reload()
+    expect(page.locator("#folder-problem")).to_contain_text("There is no folder")
+    page.get_by_label("cat.jpg").check()  # a sample, since there is nothing else
+    predict(page)
+    expect(page.locator("[data-slot=label]")).to_have_text("cat")
+    images.mkdir()
+    shutil.copy(CAT, images / "Katze 名 #1.png")
+    page.reload()
+    page.get_by_label("Katze 名 #1.png").check()
+    predict(page)
+    expect(page.locator("[data-slot=label]")).to_have_text("cat")
+
+
+def test_a_server_that_is_gone_is_told(open_page, url):
+    page = open_page(url)
+    page.route("**/api/predict*", lambda route: route.abort())
+    page.set_input_files("#file", CAT)
+    predict(page)
+    expect(page.locator(".failed")).to_contain_text("The server does not answer")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessibility_of_every_page_and_state(open_page, url, tmp_path, scheme):
+    faults = {}
+    page = open_page(url, color_scheme=scheme, reduced_motion="reduce")
+    faults["start"] = find_faults(page)
+    (tmp_path / WRONG["name"]).write_bytes(WRONG["buffer"])
+    page.set_input_files("#file", [CAT, COFFEE, str(tmp_path / WRONG["name"])])
+    page.get_by_role("checkbox", name="cat.jpg").check()
+    faults["chosen"] = find_faults(page)
+    predict(page)
+    faults["answers"] = find_faults(page)
+    page.get_by_text("Show what drove the answer", exact=True).first.click()
+    faults["heat map"] = find_faults(page)
+    for address in ("api", "nowhere", "?page=2"):
+        page.goto(url + address)
+        faults[address] = find_faults(page)
+    narrow = open_page(
+        url, color_scheme=scheme, viewport={"width": 320, "height": 640}, has_touch=True
+    )
+    narrow.set_input_files("#file", [CAT, COFFEE])
+    predict(narrow)
+    faults["narrow"] = find_faults(narrow)
+    plain = open_page(url)
+    plain.evaluate("document.getElementById('choose').submit()")  # as without JavaScript
+    plain.wait_for_url("**/predict**")
+    faults["nothing chosen"] = find_faults(plain)
+    assert not any(faults.values()), json.dumps(faults, indent=2)
+
+
+def test_a_model_that_knows_drawings_only_says_so(open_page, tmp_path):
+    classifier = Classifier.load()
+    classifier.source = ModelSource(tmp_path / "m.keras", {}, "a-run", "quick", "synthetic")
+    server = open_server(create_app(classifier, tmp_path), "127.0.0.1", free_port(), 2)
+    threading.Thread(target=server.run, daemon=True).start()
+    for scheme in ("light", "dark"):
+        page = open_page(f"http://localhost:{server.effective_port}/", color_scheme=scheme)
+        expect(page.get_by_text("Trained on synthetic data, not CIFAR-10.")).to_be_visible()
+        assert find_faults(page) == []
+    server.close()
+
+
+def test_an_inaccessible_page_would_be_noticed(open_page, url):
+    """A negative sample: a picture without a text, and words that are hardly seen."""
+    page = open_page(url)
+    page.evaluate(
+        """() => {
+            document.querySelector(".brand img").removeAttribute("alt");
+            document.querySelector("label[for=file]").remove();
+        }"""
+    )
+    assert any("image-alt" in fault for fault in find_faults(page))
