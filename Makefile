@@ -47,6 +47,9 @@ test-colab: $(COLAB_READY)  ## run what matters in Colab with the oldest version
 lab: $(READY)  ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --notebook-dir=. notebooks/01_data_exploration.ipynb $(ARGS)
 
+serve: $(READY)  ## show the page on localhost:5678; ARGS="--port 8080" adds options
+	@$(BIN)/python -m cifar_utils serve $(ARGS)
+
 notebooks: $(READY)  ## execute the committed notebooks again, in place
 	@$(BIN)/python -m cifar_utils notebooks
 

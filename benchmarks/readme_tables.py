@@ -351,7 +351,40 @@ def make_photos():
     return make_table(["pictures", "right", "answered with confidence", "of these right"], rows)
 
 
+def make_page():
+    """One row per number of threads; then start, memory and what hostile uploads did."""
+    measured = read_measured("serve_load")
+    rows = [
+        [
+            row["threads"],
+            f"{row['requests']:,}",
+            row["errors"],
+            f"{row['p50_ms'] / 1e3:.2f} s",
+            f"{row['p99_ms'] / 1e3:.2f} s",
+            f"{row['per_second']:.0f}",
+            f"{row['memory_peak_mb']} MB",
+        ]
+        for row in measured["rows"]
+    ]
+    header = ["threads", "requests", "errors", "median", "99 of 100 within", "pictures a second"]
+    start, hostile, large = (measured[name] for name in ("start", "hostile", "large_uploads"))
+    answered = hostile["statuses"]["200"]
+    faults = len(hostile["without_answer_or_reason"])
+    refused = hostile["requests"] - answered - faults
+    return make_table([*header, "most memory"], rows) + (
+        f"\nOn {measured['machine']}: {measured['clients']} clients at once for"
+        f" {measured['seconds']} s, on the same cores as the server. It starts with"
+        f" {start['memory_mb']} MB and answers its first request after"
+        f" {start['median_seconds']:.2f} s (median of {start['n']}). {large['n']} uploads of"
+        f" {large['bytes'] / 1e6:.0f} MB at once: {large['answered']} answered, at most"
+        f" {large['memory_peak_mb']} MB. {hostile['requests']:,} hostile uploads: {answered}"
+        f" answered, {refused} refused with a reason, {faults} anything else; memory grew by"
+        f" {hostile['memory_growth']:.2%}.\n"
+    )
+
+
 TABLES = {
+    "page": make_page,
     "exports": make_exports,
     "inference": make_inference,
     "crops": make_crops,

@@ -36,6 +36,28 @@ def make_trained_run(name, **changes):
     return run
 
 
+def test_the_page_kept_its_bounds_when_it_was_measured():
+    measured = json.loads((FOLDER / "serve_load.json").read_text())
+    assert measured["clients"] == 50
+    assert [row["threads"] for row in measured["rows"]] == [1, 2, 4]
+    for row in measured["rows"]:
+        assert row["errors"] == 0
+        assert row["requests"] > 0
+        assert row["memory_peak_mb"] < 200
+    assert measured["start"]["median_seconds"] < 1
+    large, hostile = measured["large_uploads"], measured["hostile"]
+    assert large["answered"] == large["n"]
+    assert large["memory_peak_mb"] < 200
+    assert hostile["requests"] == 1000
+    assert hostile["without_answer_or_reason"] == []
+    assert hostile["memory_growth"] < 0.1
+
+
+def test_the_readmes_picture_of_the_page_is_small():
+    path = project_root() / "outputs" / "reference" / "screenshots" / "page.png"
+    assert 20_000 < path.stat().st_size < 300_000
+
+
 class Oracle:
     """Stands in for a network: `weights` of one number, the test images that it gets right."""
 

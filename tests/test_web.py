@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from cifar_utils.data import CLASS_NAMES
+from cifar_utils.files import project_root
 from cifar_utils.inference import Classifier
-from cifar_utils.pictures import MAX_BYTES
+from cifar_utils.pictures import MAX_BYTES, MAX_PIXELS
 from cifar_utils.samples import list_samples
 from cifar_utils.web import limits
 from cifar_utils.web.app import create_app
@@ -359,6 +360,18 @@ def test_the_description_is_one_and_has_a_page(client):
     properties = document["components"]["schemas"]["Answer"]["properties"]
     assert set(PARTS) < set(properties)
     assert properties["label"]["enum"] == list(CLASS_NAMES)
+
+
+def test_the_readme_names_the_limits_that_hold():
+    text = (project_root() / "README.md").read_text(encoding="utf-8")
+    files, seconds = limits.MAX_FILES, limits.REQUEST_SECONDS
+    for told in (
+        f"| a picture | {MAX_BYTES / 1e6:.0f} MB, {MAX_PIXELS / 1e6:.0f} megapixels |",
+        f"| {limits.MAX_REQUEST_BYTES / 1e6:.0f} MB, {files} pictures, {seconds} s from",
+        f"bodies of {limits.MAX_WAITING_BYTES / 1e6:.0f} MB and pictures of"
+        f" {limits.PIXELS_AT_A_TIME / 1e6:.0f} megapixels at a time",
+    ):
+        assert told in text
 
 
 def test_a_thousand_hostile_uploads_get_an_answer_or_a_reason():

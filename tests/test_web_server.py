@@ -20,7 +20,8 @@ from cifar_utils.__main__ import main
 from cifar_utils.errors import CifarError
 from cifar_utils.samples import list_samples
 from cifar_utils.web import limits
-from cifar_utils.web.channels import CUT_AT, Body, Room
+from cifar_utils.web.bounds import Gate, Room
+from cifar_utils.web.channels import CUT_AT, Body
 from cifar_utils.web.server import open_server
 
 CAT = list_samples()["cat"].read_bytes()
@@ -221,14 +222,17 @@ def impatient():
 
     def application(environ, start_response):
         environ["wsgi.input"].read()
-        start_response("200 OK", [("Content-Length", "2")])
-        return [b"ok"]
+        body = bytes(40_000_000 if environ["PATH_INFO"] == "/large" else 2)
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
 
     port = free_port()
     server = open_server(application, "127.0.0.1", port, 2, request_seconds=1)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     yield server, port
+    server.stop()
+    thread.join(10)
     server.close()
 
 
@@ -252,6 +256,35 @@ def test_one_byte_now_and_then_does_not_hold_a_connection(impatient, beginning):
         assert link.recv(100).startswith((b"HTTP/1.1 408 ", b"HTTP/1.0 408 "))
     assert time.monotonic() < end
     assert ask(port, "POST", "/", b"whole")[0] == 200
+
+
+def test_an_answer_that_nobody_reads_does_not_hold_a_connection(impatient):
+    server, port = impatient
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as link:
+        link.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(0.5)
+        assert len(server.active_channels) == 1
+        end = time.monotonic() + 8
+        while server.active_channels and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not server.active_channels
+    assert len(ask(port, "GET", "/large")[1]) == 40_000_000
+
+
+def test_what_waitress_refuses_is_worded_for_people_and_programs(served):
+    _, _, port, _ = served
+    for path, kind in (("/api/predict", "application/json"), ("/predict", "text/html")):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as link:
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {10**12}\r\n\r\n"
+            link.sendall(head.encode())
+            told = link.makefile("rb").read().decode()
+        assert told.startswith("HTTP/1.1 413 ")
+        assert f"Content-Type: {kind}" in told
+        assert "Content-Security-Policy: default-src 'none'" in told
+        assert "At most 30 MB at a time" in told
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as link:
+        link.sendall(b"NONSENSE\r\n\r\n")
+        assert b" 400 " in link.recv(1000)
 
 
 def test_room_is_given_back_however_a_request_ends(impatient):
@@ -286,3 +319,24 @@ def test_room_is_limited():
     assert not room.take(5)
     room.give(6)
     assert room.take(10)
+
+
+def test_a_gate_lets_through_what_fits_together_and_the_too_large_alone():
+    gate, inside, order = Gate(10), threading.Semaphore(0), []
+
+    def enter(size):
+        with gate.hold(size):
+            order.append(size)
+            inside.release()
+
+    with gate.hold(6):
+        threads = [threading.Thread(target=enter, args=[size]) for size in (4, 99)]
+        for thread in threads:
+            thread.start()
+        assert inside.acquire(timeout=5)
+        assert not inside.acquire(timeout=0.1)
+        assert order == [4]
+    assert inside.acquire(timeout=5)
+    for thread in threads:
+        thread.join(5)
+    assert order == [4, 99]

@@ -12,6 +12,7 @@ from cifar_utils.errors import ImageError
 from cifar_utils.explain import compute_heat_map, draw_heat_map
 from cifar_utils.pictures import MAX_BYTES
 from cifar_utils.predict_command import describe_prediction
+from cifar_utils.web.images_folder import MissingError
 from cifar_utils.web.limits import DEFAULT_TOP, MAX_TOP, SHOWN_SIDE
 from cifar_utils.web.reading import read_picture
 from cifar_utils.web.uploads import RequestError
@@ -58,7 +59,7 @@ def _read_flag(query, name):
     return value in TRUE
 
 
-def answer(classifier, upload, options) -> dict:
+def answer(classifier, upload, options):
     """Classify one picture.
 
     Args:
@@ -67,15 +68,19 @@ def answer(classifier, upload, options) -> dict:
         options: `Options`.
 
     Returns:
-        A JSON-ready dict: `name` and what the README's section on the API lists, or `name` and
-        `error`.
+        `(row, status)`: a JSON-ready dict as `openapi` describes it, either `Answer` or `Failure`;
+        and the HTTP status that belongs to it alone.
     """
-    if upload.data is None:
-        return {"name": upload.name, "error": upload.error}
+    status = 422
     try:
-        reading = read_picture(upload.data, SHOWN_SIDE)
+        with upload.open() as data:
+            if len(data) > MAX_BYTES:
+                status = 413
+            reading = read_picture(data, SHOWN_SIDE)
+    except MissingError as error:
+        return {"name": upload.name, "error": str(error)}, 404
     except ImageError as error:
-        return {"name": upload.name, "error": re.sub("^The picture ", "It ", str(error))}
+        return {"name": upload.name, "error": re.sub("^The picture ", "It ", str(error))}, status
     (prediction,) = classifier.predict_prepared([(reading.crops, reading.boxes)])
     row = {"name": upload.name} | describe_prediction(upload.name, prediction, options.top)
     del row["picture"]
@@ -87,22 +92,18 @@ def answer(classifier, upload, options) -> dict:
         row["picture"] = to_data_url(reading.small, "JPEG")
     if options.heat_map:
         row["heat_map"] = to_data_url(_draw_heat(classifier, prediction, reading), "JPEG")
-    return row
+    return row, 200
 
 
-def choose_status(uploads, rows) -> int:
+def choose_status(statuses) -> int:
     """Return the HTTP status of several answers: 200 if one picture at least was read.
 
     Where none was: 413 if all were too large, 404 if all were names that the folder does not have,
     else 422.
     """
-    if any("error" not in row for row in rows):
+    if 200 in statuses:
         return 200
-    statuses = {
-        413 if upload.data is not None and len(upload.data) > MAX_BYTES else upload.status
-        for upload in uploads
-    }
-    return statuses.pop() if len(statuses) == 1 else 422
+    return statuses[0] if len(set(statuses)) == 1 else 422
 
 
 def _draw_heat(classifier, prediction, reading):

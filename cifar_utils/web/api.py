@@ -2,7 +2,7 @@
 
 from flask import Blueprint, current_app, jsonify, make_response, request
 
-from cifar_utils.web.answers import choose_status, read_options
+from cifar_utils.web.answers import read_options
 from cifar_utils.web.metrics import TEXT_FORMAT
 from cifar_utils.web.openapi import make_document
 from cifar_utils.web.uploads import collect_uploads
@@ -16,10 +16,8 @@ def predict():
     site = current_app.extensions["site"]
     options = read_options(request.args)
     uploads = collect_uploads(request, site.folder)
-    rows = site.classify(uploads, options)
-    return jsonify(describe_model(site.classifier) | {"pictures": rows}), choose_status(
-        uploads, rows
-    )
+    rows, status = site.classify(uploads, options)
+    return jsonify(describe_model(site.classifier) | {"pictures": rows}), status
 
 
 @api.get("/healthz")

@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntit
 from cifar_utils import __version__
 from cifar_utils.pictures import MAX_BYTES
 from cifar_utils.web import limits
-from cifar_utils.web.answers import answer
+from cifar_utils.web.answers import answer, choose_status
 from cifar_utils.web.api import api
 from cifar_utils.web.images_folder import ImagesFolder
 from cifar_utils.web.metrics import Metrics
@@ -31,13 +31,15 @@ class Site:
     metrics: Metrics
 
     def classify(self, uploads, options):
-        """Answer for some `uploads.Upload`s; returns a list of rows."""
-        rows = []
+        """Answer for some `uploads.Upload`s; returns the rows, and a status for all."""
+        rows, statuses = [], []
         for upload in uploads:
             start = time.perf_counter()
-            rows.append(answer(self.classifier, upload, options))
-            self.metrics.count_picture(rows[-1], time.perf_counter() - start)
-        return rows
+            row, status = answer(self.classifier, upload, options)
+            self.metrics.count_picture(row, time.perf_counter() - start)
+            rows.append(row)
+            statuses.append(status)
+        return rows, choose_status(statuses)
 
 
 class PageApp(Flask):
@@ -114,7 +116,10 @@ def _show_error(error):
     elif isinstance(error, RequestEntityTooLarge):
         most = limits.MAX_REQUEST_BYTES / 1e6
         status = 413
-        text = f"The request is too large: at most {most:.0f} MB. Send fewer or smaller pictures."
+        text = (
+            f"The request is too large: at most {most:.0f} MB and {limits.MAX_FILES} pictures. Send"
+            " fewer or smaller ones."
+        )
     elif isinstance(error, HTTPException) and not isinstance(error, InternalServerError):
         if error.code is None or error.code < 400:
             return error  # a redirection

@@ -1,27 +1,47 @@
 """Connections with bounds: on a request's memory, on the memory of all, and on time."""
 
+import contextlib
+import html
 import io
+import json
 import socket
-import threading
 import time
 from collections import deque
 
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
-from waitress.utilities import Error, RequestEntityTooLarge
+from waitress.utilities import Error
 
 from cifar_utils.web.limits import MAX_REQUEST_BYTES
+from cifar_utils.web.security import HEADERS
 
 # A little more than the application takes, so that a picture just above the limit gets its page.
 CUT_AT = MAX_REQUEST_BYTES + 1_000_000
 BLOCK = 1 << 20  # bytes; freed as soon as they are read
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{0}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="/static/page.css"></head>
+<body><main><section class="card plain"><h1>{0}</h1>
+<p><a class="button" href="/">Back to the page</a></p></section></main></body></html>
+"""
 
 
-class RequestTimeout(Error):
-    """The answer to a request that does not come to its end."""
+class Refusal(Error):
+    """What waitress itself refuses, in our words and with our headers."""
 
-    code = 408
-    reason = "Request Timeout"
+    def __init__(self, code, reason, text, path):
+        super().__init__(text)
+        self.code, self.reason, self.path = code, reason, path
+
+    def to_response(self, ident=None):
+        """Return status, headers and body: JSON for programs, a small page for people."""
+        if self.path.startswith("/api/"):
+            kind, body = "application/json", json.dumps({"error": self.body})
+        else:
+            kind, body = "text/html; charset=utf-8", PAGE.format(html.escape(self.body))
+        headers = [*HEADERS.items(), ("Content-Type", kind), ("Cache-Control", "no-store")]
+        return f"{self.code} {self.reason}", headers, body.encode()
 
 
 class Body(io.RawIOBase):
@@ -67,7 +87,9 @@ class Body(io.RawIOBase):
 
 
 class Parser(HTTPRequestParser):
-    """Keeps the body in a `Body`, and says in our words that it is too large."""
+    """Keeps the body in a `Body`, and refuses in our words."""
+
+    path = ""  # until the header has been read
 
     def parse_header(self, header_plus):
         """Read the header; after it, waitress has made a buffer for the body."""
@@ -78,30 +100,17 @@ class Parser(HTTPRequestParser):
     def received(self, data):
         """Take a part of the request; returns how many bytes were taken."""
         taken = super().received(data)
-        if isinstance(self.error, RequestEntityTooLarge):
-            most = MAX_REQUEST_BYTES / 1e6
-            self.error.body = f"At most {most:.0f} MB at a time: send fewer or smaller pictures."
+        if self.error is not None and not isinstance(self.error, Refusal):
+            code, text = self.error.code, "The request is not well-formed."
+            if code == 413:
+                most = MAX_REQUEST_BYTES / 1e6
+                text = f"At most {most:.0f} MB at a time: send fewer or smaller pictures."
+            self.refuse(code, self.error.reason, text)
         return taken
 
-
-class Room:
-    """How many bytes of request bodies there is room for."""
-
-    def __init__(self, size):
-        self._free, self._lock = size, threading.Lock()
-
-    def take(self, size) -> bool:
-        """Take some, if they are free."""
-        with self._lock:
-            if size > self._free:
-                return False
-            self._free -= size
-            return True
-
-    def give(self, size):
-        """Give some back."""
-        with self._lock:
-            self._free += size
+    def refuse(self, code, reason, text):
+        """End the request with an error."""
+        self.error, self.completed = Refusal(code, reason, text, self.path), True
 
 
 class Channel(HTTPChannel):
@@ -116,6 +125,7 @@ class Channel(HTTPChannel):
     taken = 0  # bytes of room
     refused = False  # whether the last answer was one of waitress's own errors
     lingering = False
+    sending_since = None  # when bytes began to wait for the client to read them
 
     def received(self, data):
         """Take what came in."""
@@ -155,19 +165,33 @@ class Channel(HTTPChannel):
         self.server.room.give(taken)
 
     def cut_if_endless(self, now):
-        """Refuse a request that takes too long to come in; called now and then."""
+        """Refuse a request that takes too long to come in, and leave who does not read the answer.
+
+        Called every second.
+        """
+        if not self.total_outbufs_len:
+            self.sending_since = None
+        elif self.sending_since is None:
+            self.sending_since = now
+        elif now > self.sending_since + self.server.request_seconds:
+            self._hang_up()
+            return
         if self.lingering or self.begun is None or now < self.begun + self.server.request_seconds:
             return
         with self.requests_lock:
             request, self.request, self.begun = self.request, None, None
             if request is None or self.requests or self.will_close:
                 return
-            request.error = RequestTimeout(
-                f"The request did not end within {self.server.request_seconds:g} s."
-            )
-            request.completed = True
+            text = f"The request did not end within {self.server.request_seconds:g} s."
+            request.refuse(408, "Request Timeout", text)
             self.requests.append(request)
             self.server.add_task(self)
+
+    def _hang_up(self):
+        """Make the socket fail, so that the loop closes it; here, it would trip over that."""
+        self.will_close = True
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def handle_read(self):
         """Read; what comes after a refusal is thrown away."""

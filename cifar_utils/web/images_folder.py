@@ -1,5 +1,6 @@
 """The folder `Images`: what is in it, read anew each time, and nothing but what is in it."""
 
+import contextlib
 import os
 import stat
 import unicodedata
@@ -9,6 +10,7 @@ from pathlib import Path
 from cifar_utils.errors import ImageError
 from cifar_utils.files import write_text
 from cifar_utils.pictures import MAX_BYTES
+from cifar_utils.web.bounds import Gate
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 NOTE_NAME = "README.txt"
@@ -16,6 +18,13 @@ NOTE = """Put pictures here (.jpeg, .jpg or .png): the page lists them when it i
 
 Folders inside of this one, links, and files whose names begin with a dot are left out.
 """
+
+
+_reading = Gate(MAX_BYTES)  # bytes of pictures that are being looked at
+
+
+class MissingError(ImageError):
+    """The folder has no such picture."""
 
 
 @dataclass(frozen=True)
@@ -95,42 +104,54 @@ class ImagesFolder:
         except (OSError, ValueError):
             return ""
 
-    def read(self, name) -> Stored:
-        """Read one of the pictures.
+    @contextlib.contextmanager
+    def open(self, name):
+        """Read one of the pictures, for the length of the block; others wait for the memory.
 
         Args:
             name: A name of the listing, exactly.
 
+        Yields:
+            A `Stored`.
+
         Raises:
-            ImageError: If the folder has no such picture now, or it cannot be read.
+            MissingError: If the folder has no such picture now.
+            ImageError: If it cannot be read.
         """
         try:
             known = name in self._read_names()
         except OSError:
             known = False
         if not known:
-            raise ImageError(
+            raise MissingError(
                 f"The folder has no picture {name!r} (any more). Load the page again, and choose "
                 "one that it shows."
             )
-        try:
-            return self._read_file(self.path / name)
-        except OSError as error:
-            reason = error.strerror or error
-            raise ImageError(
-                f"{name} cannot be read ({reason}). Check the file's permissions."
-            ) from error
+        with contextlib.ExitStack() as stack:
+            try:
+                file, status = _open_file(self.path / name)
+                stack.enter_context(file)
+                stack.enter_context(_reading.hold(status.st_size))
+                # One byte more than is allowed: enough to tell that it is too large.
+                stored = Stored(file.read(MAX_BYTES + 1), _version(status))
+            except OSError as error:
+                reason = error.strerror or error
+                raise ImageError(
+                    f"{name} cannot be read ({reason}). Check the file's permissions."
+                ) from error
+            yield stored
 
-    def _read_file(self, path):
-        """Read a regular file that is no link, also if it became one a moment ago."""
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
-        with os.fdopen(handle, "rb") as file:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError(f"{path.name} is no file that can be read. Choose another.")
-            # One byte more than is allowed: enough to tell that it is too large.
-            return Stored(file.read(MAX_BYTES + 1), _version(status))
+
+def _open_file(path):
+    """Open a regular file that is no link, also if it became one a moment ago."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    file = os.fdopen(handle, "rb")
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        file.close()
+        raise ImageError(f"{path.name} is no file that can be read. Choose another.")
+    return file, status
 
 
 def _is_wanted(entry):

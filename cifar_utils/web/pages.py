@@ -4,10 +4,10 @@ from flask import Blueprint, current_app, make_response, redirect, render_templa
 
 from cifar_utils.errors import ImageError
 from cifar_utils.samples import list_samples
-from cifar_utils.web.answers import Options, choose_status
+from cifar_utils.web.answers import Options
 from cifar_utils.web.limits import PICTURES_PER_PAGE
 from cifar_utils.web.openapi import make_document
-from cifar_utils.web.uploads import RequestError, Upload, collect_uploads
+from cifar_utils.web.uploads import RequestError, collect_uploads, keep
 
 SHOWN_CLASSES = 5
 FOREVER = "private, max-age=31536000, immutable"
@@ -45,8 +45,8 @@ def show_answers():
             return render_index(problem=str(error)), error.status
         uploads = samples
     options = Options(SHOWN_CLASSES, "heat_map" in request.form, True)
-    rows = site.classify(uploads, options)
-    return render_index(rows), choose_status(uploads, rows)
+    rows, status = site.classify(uploads, options)
+    return render_index(rows), status
 
 
 def render_index(rows=(), problem=""):
@@ -118,4 +118,4 @@ def show_api():
 def _collect_samples(names):
     """Return sample pictures by their names; what is none is left out."""
     known = list_samples()
-    return [Upload(f"{name}.jpg", known[name].read_bytes()) for name in names if name in known]
+    return [keep(f"{name}.jpg", known[name].read_bytes()) for name in names if name in known]

@@ -5,7 +5,6 @@ decoded in the server; a larger picture is read by a process of its own (`python
 cifar_utils.web.reading`), which sends back the little that is needed and takes its memory with it.
 """
 
-import contextlib
 import io
 import os
 import subprocess
@@ -21,6 +20,7 @@ from cifar_utils.crops import choose_boxes
 from cifar_utils.errors import ImageError
 from cifar_utils.pictures import measure_picture, open_picture, open_reduced
 from cifar_utils.views import cut_out
+from cifar_utils.web.bounds import Gate
 from cifar_utils.web.limits import PIXELS_AT_A_TIME, READER_SECONDS
 
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent.parent
@@ -41,31 +41,6 @@ class Reading:
     size: tuple[int, int]
     crops: np.ndarray
     boxes: list[tuple[int, int, int, int]]
-
-
-class Gate:
-    """Lets work pass whose sizes add up to a budget at most; what is larger than it passes alone.
-
-    Args:
-        budget: The sum, in any unit.
-    """
-
-    def __init__(self, budget):
-        self._budget, self._used, self._changed = budget, 0, threading.Condition()
-
-    @contextlib.contextmanager
-    def hold(self, size):
-        """Wait until `size` fits, and hold it for the length of the block."""
-        size = min(size, self._budget)
-        with self._changed:
-            self._changed.wait_for(lambda: self._used + size <= self._budget)
-            self._used += size
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._used -= size
-                self._changed.notify_all()
 
 
 _decoding = Gate(PIXELS_AT_A_TIME)

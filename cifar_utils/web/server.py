@@ -10,7 +10,8 @@ import sys
 from waitress.server import TcpWSGIServer
 
 from cifar_utils.errors import CifarError
-from cifar_utils.web.channels import CUT_AT, Channel, Room
+from cifar_utils.web.bounds import Room
+from cifar_utils.web.channels import CUT_AT, Channel
 from cifar_utils.web.limits import (
     IDLE_SECONDS,
     MAX_CONNECTIONS,
@@ -31,6 +32,7 @@ class Server(TcpWSGIServer):
     """
 
     channel_class = Channel
+    _stopping = False
 
     def __init__(self, application, request_seconds=REQUEST_SECONDS, **options):
         self.request_seconds, self.room = request_seconds, Room(MAX_WAITING_BYTES)
@@ -53,6 +55,17 @@ class Server(TcpWSGIServer):
         super().maintenance(now)
         for channel in list(self.active_channels.values()):
             channel.cut_if_endless(now)
+
+    def stop(self):
+        """End `run`; may be called from any thread."""
+        self._stopping = True
+        self.pull_trigger()
+
+    def readable(self):
+        """Return whether to accept; called in each turn of the loop, so that it can end here."""
+        if self._stopping:
+            raise SystemExit
+        return super().readable()
 
 
 def open_server(application, host, port, threads, **options) -> Server:

@@ -37,8 +37,8 @@ class Thumbnails:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key], key[1]
-        stored = self._folder.read(name)
-        jpeg = encode(read_thumbnail(stored.data, THUMBNAIL_SIDE).small, "JPEG")
+        with self._folder.open(name) as stored:
+            jpeg = encode(read_thumbnail(stored.data, THUMBNAIL_SIDE).small, "JPEG")
         with self._lock:
             self._kept[name, stored.version] = jpeg
             if len(self._kept) > KEPT:

@@ -1,12 +1,14 @@
 """What a request brings: pictures as bytes in memory, never on disk."""
 
+import contextlib
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import Request
 
-from cifar_utils.errors import CifarError, ImageError
+from cifar_utils.errors import CifarError
 from cifar_utils.web.limits import MAX_FILES
 
 RAW_TYPES = re.compile(r"image/[\w.+-]+|application/octet-stream")
@@ -37,15 +39,11 @@ class Upload:
 
     Attributes:
         name: What to call it.
-        data: Its bytes; None if there is an `error`.
-        error: Why there are none.
-        status: The HTTP status that belongs to the error.
+        open: Returns a context manager that gives its bytes, or raises `ImageError`.
     """
 
     name: str
-    data: bytes | None
-    error: str = ""
-    status: int = 422
+    open: Callable
 
 
 def collect_uploads(request, folder) -> list[Upload]:
@@ -62,7 +60,7 @@ def collect_uploads(request, folder) -> list[Upload]:
     kind = request.mimetype
     if RAW_TYPES.fullmatch(kind):
         data = request.get_data(cache=False)
-        uploads = [Upload("picture", data)] if data else []
+        uploads = [keep("picture", data)] if data else []
     elif kind == MULTIPART:
         uploads = _collect_form(request, folder)
     else:
@@ -88,16 +86,24 @@ def _collect_form(request, folder):
     uploads = []
     for number, file in enumerate(files, start=1):
         name = clean_name(file.filename) or f"picture {number}"
-        uploads.append(Upload(name, file.stream.getvalue()))
-    return uploads + [_read_stored(folder, name) for name in names]
+        uploads.append(keep(name, file.stream.getvalue()))
+    return uploads + [_find_stored(folder, name) for name in names]
 
 
-def _read_stored(folder, name):
-    """Read a picture of the folder."""
-    try:
-        return Upload(name, folder.read(name).data)
-    except ImageError as error:
-        return Upload(clean_name(name) or "picture", None, str(error), 404)
+def keep(name, data) -> Upload:
+    """Return an upload of bytes that are in memory already."""
+    return Upload(name, lambda: contextlib.nullcontext(data))
+
+
+def _find_stored(folder, name):
+    """Return a picture of the folder, which is read only once it is its turn."""
+
+    @contextlib.contextmanager
+    def read():
+        with folder.open(name) as stored:
+            yield stored.data
+
+    return Upload(clean_name(name) or "picture", read)
 
 
 def clean_name(name) -> str:
