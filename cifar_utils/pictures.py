@@ -221,7 +221,8 @@ def _to_rgb(image):
         return _from_array(values if image.mode[0] == "F" else _from_uint16(values))
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         # Premultiplied grey: Pillow converts it to LA and nothing else.
-        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        image = image.convert("LA") if image.mode == "La" else image
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         ground = Image.new("RGB", image.size, NEUTRAL_GREY)
         ground.paste(image, mask=image.getchannel("A"))
         return ground

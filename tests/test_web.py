@@ -369,7 +369,7 @@ def test_the_readme_names_the_limits_that_hold():
         f"| a picture | {MAX_BYTES / 1e6:.0f} MB, {MAX_PIXELS / 1e6:.0f} megapixels |",
         f"| {limits.MAX_REQUEST_BYTES / 1e6:.0f} MB, {files} pictures, {seconds} s from",
         f"bodies of {limits.MAX_WAITING_BYTES / 1e6:.0f} MB and pictures of"
-        f" {limits.PIXELS_AT_A_TIME / 1e6:.0f} megapixels at a time",
+        f" {limits.PIXELS_AT_A_TIME / 1e6:g} megapixels at a time",
     ):
         assert told in text
 

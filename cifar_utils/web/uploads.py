@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ def collect_uploads(request, folder) -> list[Upload]:
     """
     kind = request.mimetype
     if RAW_TYPES.fullmatch(kind):
-        data = request.get_data(cache=False)
+        data = _read_body(request.stream)
         uploads = [keep("picture", data)] if data else []
     elif kind == MULTIPART:
         uploads = _collect_form(request, folder)
@@ -72,6 +73,13 @@ def collect_uploads(request, folder) -> list[Upload]:
     if not uploads:
         raise RequestError("There is no picture in the request. Choose one, and try again.", 400)
     return uploads
+
+
+def _read_body(stream):
+    """Read all of a stream, whose parts are freed meanwhile: Werkzeug would copy the whole."""
+    buffer = io.BytesIO()
+    shutil.copyfileobj(stream, buffer, 1 << 18)
+    return buffer.getvalue()
 
 
 def _collect_form(request, folder):

@@ -275,6 +275,18 @@ def test_the_folder_is_read_again_without_a_restart(open_page, start_server, tmp
     expect(page.locator("[data-slot=label]")).to_have_text("cat")
 
 
+def test_a_file_that_is_too_large_is_told_before_it_is_sent(open_page, url, tmp_path):
+    page = open_page(url)
+    asked = []
+    page.on("request", lambda request: asked.append(request.method))
+    large = tmp_path / "large.png"
+    large.write_bytes(bytes(25_000_001))
+    page.set_input_files("#file", str(large))
+    predict(page)
+    expect(page.locator(".failed")).to_contain_text("at most 25 MB are read")
+    assert "POST" not in asked
+
+
 def test_a_server_that_is_gone_is_told(open_page, url):
     page = open_page(url)
     page.route("**/api/predict*", lambda route: route.abort())
