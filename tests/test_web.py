@@ -14,12 +14,15 @@ import pytest
 from PIL import Image
 
 from cifar_utils.data import CLASS_NAMES
+from cifar_utils.explain import compute_heat_map
 from cifar_utils.files import project_root
 from cifar_utils.inference import Classifier
 from cifar_utils.pictures import MAX_BYTES, MAX_PIXELS
 from cifar_utils.samples import list_samples
 from cifar_utils.web import limits
+from cifar_utils.web.answers import compute_heat
 from cifar_utils.web.app import create_app
+from cifar_utils.web.reading import read_picture
 
 CAT, COFFEE = list_samples()["cat"], list_samples()["coffee"]
 FORM = {"content_type": "multipart/form-data"}
@@ -145,6 +148,13 @@ def test_picture_and_heat_map_come_when_asked_for_and_lie_over_each_other(client
     saturation = np.ptp(np.asarray(heat.convert("RGB"), int), axis=2)
     assert saturation[:, : left - 8].max() < 24  # grey outside of what the network saw
     assert saturation[top:bottom, left:right].max() > 50
+
+
+def test_the_heat_map_is_that_of_the_whole_picture(classifier):
+    reading = read_picture(CAT.read_bytes(), limits.SHOWN_SIDE)  # small enough to stay as it is
+    (prediction,) = classifier.predict_prepared([(reading.crops, reading.boxes)])
+    heat = compute_heat(classifier, prediction, reading)
+    np.testing.assert_allclose(heat, compute_heat_map(classifier, CAT), atol=1e-4)
 
 
 def test_a_large_picture_is_read_by_a_process_of_its_own_with_the_same_answer(

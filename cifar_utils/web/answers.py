@@ -91,7 +91,8 @@ def answer(classifier, upload, options):
     if options.picture:
         row["picture"] = to_data_url(reading.small, "JPEG")
     if options.heat_map:
-        row["heat_map"] = to_data_url(_draw_heat(classifier, prediction, reading), "JPEG")
+        heat = compute_heat(classifier, prediction, reading)
+        row["heat_map"] = to_data_url(draw_heat_map(reading.small, heat, SHOWN_SIDE), "JPEG")
     return row, 200
 
 
@@ -106,11 +107,19 @@ def choose_status(statuses) -> int:
     return statuses[0] if len(set(statuses)) == 1 else 422
 
 
-def _draw_heat(classifier, prediction, reading):
-    """Draw the heat map over the small picture.
+def compute_heat(classifier, prediction, reading) -> np.ndarray:
+    """Compute the heat map of the small picture.
 
-    It is computed on what the network saw, and laid where that lies in the picture: the same map
-    as that of the whole picture, without floats for all of its pixels.
+    It is computed on what the network saw, and laid where that lies in the picture: the map of
+    `explain.compute_heat_map`, without floats for all pixels of a large picture.
+
+    Args:
+        classifier: The `inference.Classifier` that made the prediction.
+        prediction: Its `inference.Prediction`.
+        reading: The picture's `reading.Reading`.
+
+    Returns:
+        float32 (height, width) of `reading.small`, in [0, 1].
     """
     heat = compute_heat_map(SmallBatches(classifier), prediction.view, prediction.label)
     small = reading.small
@@ -122,7 +131,7 @@ def _draw_heat(classifier, prediction, reading):
     part = Image.fromarray(heat).resize((right - left, bottom - top), Image.Resampling.BICUBIC)
     whole = Image.new("F", small.size)
     whole.paste(part, (left, top))
-    return draw_heat_map(small, np.asarray(whole).clip(0, 1), SHOWN_SIDE)
+    return np.asarray(whole).clip(0, 1)
 
 
 class SmallBatches:

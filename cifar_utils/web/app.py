@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from flask import Flask, g, jsonify, render_template, request
+from flask import Flask, current_app, g, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
 from cifar_utils import __version__
@@ -125,17 +125,15 @@ def _show_error(error):
             return error  # a redirection
         status, text = error.code, _explain(error)
     else:
-        from flask import current_app
-
         current_app.logger.error("Error at %s", request.path, exc_info=error)
         status, text = 500, "Something went wrong in the server; its log says what. Try again."
     if request.path.startswith(JSON_PATHS):
         response = jsonify(error=text)
     else:
-        response = current_response(status, text)
-    if isinstance(error, HTTPException):  # Allow, Retry-After and the like
-        kept = [(name, value) for name, value in error.get_headers() if name == "Allow"]
-        response.headers.extend(kept)
+        response = make_response(render_template("error.html", status=status, text=text))
+    if isinstance(error, HTTPException):
+        allowed = [pair for pair in error.get_headers() if pair[0] == "Allow"]
+        response.headers.extend(allowed)
     response.status_code = status
     return response
 
@@ -148,10 +146,3 @@ def _explain(error):
         405: f"{request.method} is not possible at this address.",
     }
     return known.get(error.code) or str(error.description)
-
-
-def current_response(status, text):
-    """Return an error as a page."""
-    from flask import make_response
-
-    return make_response(render_template("error.html", status=status, text=text))

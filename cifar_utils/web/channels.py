@@ -85,6 +85,11 @@ class Body(io.RawIOBase):
         self._length -= count
         return count
 
+    def close(self):
+        """Forget what was not read."""
+        self._blocks.clear()
+        super().close()
+
 
 class Parser(HTTPRequestParser):
     """Keeps the body in a `Body`, and refuses in our words."""
