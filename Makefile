@@ -21,6 +21,9 @@ TENSORFLOW = $(shell if [ "$$(uname -sm)" != "Linux x86_64" ]; then echo tensorf
 	elif nvidia-smi -L 2>/dev/null | grep -q GPU; then echo 'tensorflow[and-cuda]'; \
 	else echo tensorflow-cpu; fi)
 
+# Without it, an upload above 10 MB ends the connection: the picture vanishes without a word.
+LARGE_UPLOADS := "{'websocket_max_message_size': 104857600}"
+
 # A second environment, as old as pyproject.toml allows: Colab brings its own versions. The list
 # leaves out what needs JupyterLab, nbval or a shell, and what runs no library of another age.
 COLAB := .venv-colab
@@ -45,7 +48,11 @@ test-colab: $(COLAB_READY)  ## run what matters in Colab with the oldest version
 	@$(COLAB)/bin/python -m pytest -m "not slow and not onnx" $(COLAB_TESTS:%=tests/test_%.py) $(ARGS)
 
 lab: $(READY)  ## open JupyterLab on the notebooks
-	@$(BIN)/jupyter lab --notebook-dir=. notebooks/01_data_exploration.ipynb $(ARGS)
+	@$(BIN)/jupyter lab --notebook-dir=. --ServerApp.tornado_settings=$(LARGE_UPLOADS) \
+		notebooks/01_data_exploration.ipynb $(ARGS)
+
+app: $(READY)  ## open the classifier alone, as a page of its own
+	@$(BIN)/voila cifar_utils/app.ipynb --Voila.tornado_settings=$(LARGE_UPLOADS) $(ARGS)
 
 notebooks: $(READY)  ## execute the committed notebooks again, in place
 	@$(BIN)/python -m cifar_utils notebooks

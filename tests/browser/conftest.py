@@ -95,8 +95,8 @@ def start_server(tmp_path_factory):
 
     def start(arguments, url, seconds=90, **environment):
         port = free_port()
-        arguments = [part.format(port=port) for part in arguments]
-        url = url.format(port=port)
+        arguments = [part.replace("{port}", str(port)) for part in arguments]
+        url = url.replace("{port}", str(port))
         log = tmp_path_factory.mktemp("server") / "log.txt"
         with log.open("w") as file:
             process = subprocess.Popen(
