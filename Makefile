@@ -41,8 +41,8 @@ run: $(READY)  ## run the five notebooks and write a report; ARGS="--recipe base
 test: $(READY)  ## run all tests: pytest, nbval, the pipeline with small parameters
 	@$(BIN)/python -m pytest -m "not browser" $(ARGS)
 
-test-browser: $(READY)  ## run the tests that look through a real Chromium
-	@$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+test-browser: $(READY) $(COLAB_READY)  ## run the tests that look through a real Chromium
+	@CIFAR_COLAB_PYTHON=$(COLAB)/bin/python $(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 test-colab: $(COLAB_READY)  ## run what matters in Colab with the oldest versions that are supported
 	@$(COLAB)/bin/python -m pytest -m "not slow and not onnx" $(COLAB_TESTS:%=tests/test_%.py) $(ARGS)
@@ -95,5 +95,5 @@ $(COLAB_READY): pyproject.toml constraints-colab.txt
 			"$$p" -m venv --clear $(COLAB); exit; fi; \
 	done; echo "make test-colab needs Python 3.11 or 3.12, as Colab has."; exit 1
 	@$(COLAB)/bin/python -m pip install --disable-pip-version-check --constraint constraints-colab.txt \
-		$(subst [and-cuda],-cpu,$(TENSORFLOW)) --editable . pytest hypothesis setuptools
+		$(subst [and-cuda],-cpu,$(TENSORFLOW)) --editable . pytest hypothesis setuptools nbclassic
 	@touch $@

@@ -14,7 +14,17 @@ FOLDER = Path(__file__).parent
 PIECE = 512 * 1024  # bytes; a third more on the way, as Colab encodes it
 
 
-class DropZone(anywidget.AnyWidget):
+class _Part(anywidget.AnyWidget):
+    """What the three have in common."""
+
+    _css = FOLDER / "front.css"
+
+    def __repr__(self):
+        """Without an address: it stands in the output of an executed notebook."""
+        return f"{type(self).__name__}()"
+
+
+class DropZone(_Part):
     """Takes pictures that are dropped, pasted or chosen, in pieces.
 
     Args:
@@ -26,7 +36,6 @@ class DropZone(anywidget.AnyWidget):
     """
 
     _esm = FOLDER / "drop.js"
-    _css = FOLDER / "front.css"
     limit = traitlets.Int().tag(sync=True)
     piece = traitlets.Int(PIECE).tag(sync=True)
 
@@ -64,11 +73,10 @@ class DropZone(anywidget.AnyWidget):
                 self._on_file(content["name"], bytes(whole), content["left"])
 
 
-class Screen(anywidget.AnyWidget):
+class Screen(_Part):
     """Shows HTML that is never saved; used like `ipywidgets.HTML`."""
 
     _esm = FOLDER / "screen.js"
-    _css = FOLDER / "front.css"
 
     def __init__(self, value=""):
         super().__init__()
@@ -89,7 +97,7 @@ class Screen(anywidget.AnyWidget):
         self.send({"html": self._value})
 
 
-class CropPicker(anywidget.AnyWidget):
+class CropPicker(_Part):
     """A picture with a square on it, to move and to size by pointer or keys.
 
     Attributes:
@@ -98,7 +106,6 @@ class CropPicker(anywidget.AnyWidget):
     """
 
     _esm = FOLDER / "crop.js"
-    _css = FOLDER / "front.css"
     across = traitlets.Float(50).tag(sync=True)
     down = traitlets.Float(50).tag(sync=True)
     size = traitlets.Float(100).tag(sync=True)

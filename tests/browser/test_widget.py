@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -20,7 +21,7 @@ ROOT = project_root()
 CAT = list_samples()["cat"]
 CANNOT = "from cifar_utils.front import DropZone\nDropZone._esm = 'export default {render() {}}'\n"
 MANAGER = "@jupyter-widgets/jupyterlab-manager"
-THEME = "@jupyterlab/apputils-extension"
+IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"  # the kernel has started
 
 
 def flags(target):
@@ -74,12 +75,53 @@ def voila(start_server, folder):
 
 
 @pytest.fixture
+def open_notebook(open_page, start_server, folder):
+    """Give a function that opens Notebook 7 and runs the app's notebook."""
+
+    def open_one():
+        options = [f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=", "--no-browser"]
+        url = start_server(
+            ["notebook", *options, "--port={port}", "--allow-root"], "http://127.0.0.1:{port}/tree"
+        )
+        page = open_page(url.replace("/tree", "/notebooks/app.ipynb"))
+        page.locator(IDLE).first.wait_for(timeout=60_000)
+        page.locator(".jp-CodeCell .cm-content").first.click()
+        page.keyboard.press("Control+Enter")
+        return page
+
+    return open_one
+
+
+@pytest.fixture
+def open_classic(open_page, start_server, folder):
+    """Give a function that opens the classic Notebook with ipywidgets 7, which Colab has too."""
+
+    def open_one():
+        python = os.environ.get("CIFAR_COLAB_PYTHON")
+        if not python:
+            pytest.fail("Run this by `make test-browser`: it needs the second environment.")
+        options = [f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=", "--no-browser"]
+        url = start_server(
+            ["nbclassic", *options, "--port={port}", "--allow-root"],
+            "http://127.0.0.1:{port}/nbclassic/tree",
+            python=os.path.abspath(python),
+        )
+        page = open_page(url.replace("/tree", "/notebooks/app.ipynb"))
+        page.locator(".code_cell .CodeMirror").first.click(timeout=60_000)
+        page.locator(".kernel_idle_icon").wait_for(timeout=60_000)
+        page.keyboard.press("Control+Enter")
+        return page
+
+    return open_one
+
+
+@pytest.fixture
 def open_lab(open_page, lab):
     """Give a function that opens a notebook and runs it."""
 
     def open_one(notebook="app.ipynb", **options):
         page = open_page(f"{lab}/tree/{notebook}?reset", **options)
-        page.get_by_text("| Idle").wait_for(timeout=60_000)
+        page.locator(IDLE).first.wait_for(timeout=60_000)
         page.locator(".jp-CodeCell .cm-content").first.click()
         page.keyboard.press("Control+Enter")
         button = "Choose pictures" if notebook == "app.ipynb" else "Upload pictures"
@@ -154,7 +196,7 @@ def has_text(page, text):
     return True
 
 
-@pytest.mark.parametrize("where", ["open_lab", "open_voila"])
+@pytest.mark.parametrize("where", ["open_lab", "open_notebook", "open_voila", "open_classic"])
 def test_a_chosen_photo_is_answered(where, request):
     page = request.getfixturevalue(where)()
     choose(page, CAT)
