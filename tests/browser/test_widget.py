@@ -172,7 +172,10 @@ def drop(page, name, content, pasted=False):
     )
     zone = page.locator(".cifar-drop")
     if pasted:
-        zone.dispatch_event("paste", {"clipboardData": data})
+        zone.evaluate(
+            "(zone, data) => zone.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data}))",
+            data,
+        )
         return
     for event in ("dragenter", "dragover", "drop"):
         zone.dispatch_event(event, {"dataTransfer": data})
