@@ -173,7 +173,8 @@ def drop(page, name, content, pasted=False):
     zone = page.locator(".cifar-drop")
     if pasted:
         zone.evaluate(
-            "(zone, data) => zone.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data}))",
+            "(zone, clipboardData) =>"
+            " zone.dispatchEvent(new ClipboardEvent('paste', { clipboardData }))",
             data,
         )
         return
