@@ -21,6 +21,9 @@ TENSORFLOW = $(shell if [ "$$(uname -sm)" != "Linux x86_64" ]; then echo tensorf
 	elif nvidia-smi -L 2>/dev/null | grep -q GPU; then echo 'tensorflow[and-cuda]'; \
 	else echo tensorflow-cpu; fi)
 
+# Without it, an upload above 10 MB ends the connection: the picture vanishes without a word.
+LARGE_UPLOADS := "{'websocket_max_message_size': 104857600}"
+
 # A second environment, as old as pyproject.toml allows: Colab brings its own versions. The list
 # leaves out what needs JupyterLab, nbval or a shell, and what runs no library of another age.
 COLAB := .venv-colab
@@ -38,14 +41,18 @@ run: $(READY)  ## run the five notebooks and write a report; ARGS="--recipe base
 test: $(READY)  ## run all tests: pytest, nbval, the pipeline with small parameters
 	@$(BIN)/python -m pytest -m "not browser" $(ARGS)
 
-test-browser: $(READY)  ## run the tests that look through a real Chromium
-	@$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+test-browser: $(READY) $(COLAB_READY)  ## run the tests that look through a real Chromium
+	@CIFAR_COLAB_PYTHON=$(COLAB)/bin/python $(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 test-colab: $(COLAB_READY)  ## run what matters in Colab with the oldest versions that are supported
 	@$(COLAB)/bin/python -m pytest -m "not slow and not onnx" $(COLAB_TESTS:%=tests/test_%.py) $(ARGS)
 
 lab: $(READY)  ## open JupyterLab on the notebooks
-	@$(BIN)/jupyter lab --notebook-dir=. notebooks/01_data_exploration.ipynb $(ARGS)
+	@$(BIN)/jupyter lab --notebook-dir=. --ServerApp.tornado_settings=$(LARGE_UPLOADS) \
+		notebooks/01_data_exploration.ipynb $(ARGS)
+
+app: $(READY)  ## open the classifier alone, as a page of its own
+	@$(BIN)/voila cifar_utils/app.ipynb --Voila.tornado_settings=$(LARGE_UPLOADS) $(ARGS)
 
 serve: $(READY)  ## show the page on localhost:5678; ARGS="--port 8080" adds options
 	@$(BIN)/python -m cifar_utils serve $(ARGS)
@@ -91,5 +98,5 @@ $(COLAB_READY): pyproject.toml constraints-colab.txt
 			"$$p" -m venv --clear $(COLAB); exit; fi; \
 	done; echo "make test-colab needs Python 3.11 or 3.12, as Colab has."; exit 1
 	@$(COLAB)/bin/python -m pip install --disable-pip-version-check --constraint constraints-colab.txt \
-		$(subst [and-cuda],-cpu,$(TENSORFLOW)) --editable . pytest hypothesis setuptools
+		$(subst [and-cuda],-cpu,$(TENSORFLOW)) --editable . pytest hypothesis setuptools nbclassic
 	@touch $@

@@ -297,6 +297,24 @@ def make_inference():
     )
 
 
+def make_widget():
+    """One row per size of photo: from the drop to the answer on the page."""
+    measured = read_measured("drop_to_answer")
+    places = list(dict.fromkeys(row["where"] for row in measured["rows"]))
+    by_size = {}
+    for row in measured["rows"]:
+        by_size.setdefault((row["bytes"], *row["pixels"]), {})[row["where"]] = row
+    rows = [
+        [f"{size / 1e6:.1f} MB, {width}×{height}"]
+        + [f"{found[place]['seconds']:.2f} s" for place in places]
+        for (size, width, height), found in by_size.items()
+    ]
+    return make_table(["photo", *places], rows) + (
+        f"\nMedian of {measured['rows'][0]['n']} drops, from the drop to the answer on the page, on"
+        f" {measured['machine']}.\n"
+    )
+
+
 def make_crops():
     """Ways of showing the network a scene, on validation images; the chosen one on the test."""
     measured = read_measured("photo_crops")
@@ -387,6 +405,7 @@ TABLES = {
     "page": make_page,
     "exports": make_exports,
     "inference": make_inference,
+    "widget": make_widget,
     "crops": make_crops,
     "photos": make_photos,
     "shipped": make_shipped,

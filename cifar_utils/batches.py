@@ -57,8 +57,7 @@ class ArraySource(keras.utils.PyDataset):
     def __getitem__(self, step):
         """Return `(images, targets)`: float32 (b, size, size, 3) in [0, 1], one-hot (b, 10)."""
         indices, transforms = self._plan.step(step)
-        moves = self.preprocessing.augmentation.only_moves_pixels
-        images = augment_images(self.images[indices], transforms, moves)
+        images = augment_images(self.images[indices], transforms, self.preprocessing.augmentation)
         return resize_images(images, self.size), self.targets[indices]
 
     def steps(self):
@@ -76,24 +75,39 @@ class ArraySource(keras.utils.PyDataset):
             yield images, self.targets[indices], transforms, self.size
 
 
-def augment_images(images, transforms, only_moves_pixels=False):
+def choose_fill_mode(augmentation):
+    """Return what comes in from outside of an image that pixels are mixed of.
+
+    Args:
+        augmentation: A `preprocessing.Augmentation`.
+
+    Returns:
+        "reflect" (the image, mirrored) or, as the documented generator does, "nearest" (its edge).
+    """
+    return "reflect" if augmentation.whole_pixels else "nearest"
+
+
+def augment_images(images, transforms, augmentation):
     """Scale images to [0, 1] and apply one transform to each.
 
     Args:
         images: uint8 (n, 32, 32, 3).
         transforms: float32 (n, 8); see `preprocessing.Augmentation.draw`.
-        only_moves_pixels: The property of the `preprocessing.Augmentation` that drew them.
+        augmentation: The `preprocessing.Augmentation` that drew them.
 
     Returns:
         float32 NumPy array (n, 32, 32, 3). Where only whole pixels move, what comes in from
-        outside mirrors the image. Otherwise interpolation is bilinear, and pixels from outside
-        repeat the edge, as the documented generator's default does.
+        outside mirrors the image about its edge pixel. Otherwise interpolation is bilinear, and
+        `choose_fill_mode` says what comes in.
     """
-    if only_moves_pixels:
+    if augmentation.only_moves_pixels:
         return scale_images(gather_pixels(images, transforms))
     scaled = keras.ops.cast(images, "float32") / 255.0
     moved = keras.ops.image.affine_transform(
-        scaled, transforms, fill_mode="nearest", data_format="channels_last"
+        scaled,
+        transforms,
+        fill_mode=choose_fill_mode(augmentation),
+        data_format="channels_last",
     )
     return keras.ops.convert_to_numpy(moved)
 
@@ -143,6 +157,7 @@ def make_tf_source(source):
 
     shape = source.images.shape[1:]
     moves = source.preprocessing.augmentation.only_moves_pixels
+    fill_mode = choose_fill_mode(source.preprocessing.augmentation)
     resizes = any(size != shape[0] for size in source.preprocessing.sizes)
 
     def load(images, targets, transforms, size):
@@ -154,7 +169,7 @@ def make_tf_source(source):
                 output_shape=tf.constant(shape[:2]),
                 fill_value=0.0,
                 interpolation="BILINEAR",
-                fill_mode="NEAREST",
+                fill_mode=fill_mode.upper(),
             )
         if resizes:
             small = functools.partial(tf.image.resize, images, (size, size), antialias=True)

@@ -180,6 +180,24 @@ class Classifier:
                 waiting, count = [], 0
         yield from self.predict_prepared(waiting)
 
+    def predict_box(self, picture, box) -> "Prediction":
+        """Classify one square of a picture, which somebody has chosen.
+
+        Args:
+            picture: Whatever `pictures.open_picture` takes.
+            box: (left, top, right, bottom) in pixels of the picture.
+
+        Returns:
+            A `Prediction` of that square alone, as sure as if it were one of a picture's crops.
+
+        Raises:
+            ImageError: If it cannot be read as a picture.
+        """
+        image = open_picture(picture)
+        crop = cut_out(image, [box])
+        is_photo = len(choose_boxes(*image.size)) > 1
+        return self._describe(self.predict_batch(crop)[0], crop[0], box, is_photo)
+
     def prepare(self, picture):
         """Read a picture and cut out what the network will see of it.
 

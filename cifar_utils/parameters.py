@@ -50,6 +50,9 @@ PARAMETERS = {
     "rotation": Parameter(float, "largest random rotation in degrees", 0, 180),
     "shift": Parameter(float, "largest random shift as a share of the side", 0, 0.5),
     "flip": Parameter(bool, "mirror half of the images left to right"),
+    "zoom_out": Parameter(
+        float, "smallest size of a training image as a share of its own", 0.25, 1
+    ),
     "epochs": Parameter(int, "passes over the training images", 1, 10_000),
     "batch_size": Parameter(int, "images per step", 1, 10_000),
     "learning_rate": Parameter(float, "largest step size", 1e-7, 10),

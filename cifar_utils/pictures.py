@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from cifar_utils.errors import ImageError
 from cifar_utils.files import expand_home
@@ -18,9 +18,17 @@ MAX_BYTES = 25_000_000
 # Photographs and screenshots only; one of Pillow's other readers runs Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF", "PPM")
 SIZE_LIMIT = "1 pixel to at most 64 megapixels are read. Scale it, or choose another picture."
+TURNS = {  # EXIF's numbers
+    2: "upright, and shows a mirror image",
+    3: "upside down",
+    4: "upside down, and shows a mirror image",
+    5: "on its side, and shows a mirror image",
+    6: "on its side",
+    7: "on its side, and shows a mirror image",
+    8: "on its side",
+}
 NEUTRAL_GREY = (128, 128, 128)
 CONVERT = "open it in an image viewer and save it as JPEG or PNG."
-ORIENTATION = 0x0112  # the EXIF tag; 1 means upright
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 NOT_PICTURES = (  # how the file begins, in lower case; what it is; what to do
     (b"pk\x03\x04", "a zip archive or an office document", "Unpack it and choose a picture."),
@@ -67,6 +75,32 @@ def open_picture(source) -> Image.Image:
         warnings.simplefilter("ignore")
         with _identify(data, name) as image:
             return _decode(image, name)
+
+
+def describe_orientation(source) -> str:
+    """Say what a file's EXIF data tell about its orientation, and what `open_picture` does with it.
+
+    Args:
+        source: Whatever `open_picture` takes.
+
+    Returns:
+        One sentence.
+    """
+    try:
+        if isinstance(source, str | os.PathLike):
+            source, _ = _read_file(expand_home(source))
+        if isinstance(source, bytes | bytearray | memoryview):
+            source = _identify(bytes(source), "The picture")
+        turn = (
+            source.getexif().get(ExifTags.Base.Orientation) if hasattr(source, "getexif") else None
+        )
+    except Exception:  # damaged metadata: the picture stays as it lies
+        turn = None
+    if turn in TURNS:
+        return f"The file says that the camera was held {TURNS[turn]}; the picture was put upright."
+    if turn == 1:
+        return "The file says that it is upright already."
+    return "The file does not say which side is up: it is taken as it lies."
 
 
 def measure_picture(data, side=None):
@@ -207,7 +241,7 @@ def _decode(image, name):
 def _upright(image):
     """Apply the EXIF orientation; a picture whose EXIF data is damaged stays as it lies."""
     try:
-        turned = image.getexif().get(ORIENTATION, 1) != 1
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
         return ImageOps.exif_transpose(image) if turned else image
     except Exception:
         return image

@@ -1,4 +1,4 @@
-"""A prediction as HTML, for whatever shows HTML: the widget, a notebook's output, a web page."""
+"""Predictions as HTML, for whatever shows HTML. Reads without colour, styles or scripts."""
 
 import base64
 import html
@@ -16,10 +16,12 @@ TEXT_COLOUR = "var(--jp-ui-font-color1, inherit)"
 BAR_COLOUR = "var(--jp-brand-color1, #0072b2)"
 TRACK_COLOUR = "var(--jp-border-color2, #8884)"
 ERROR_COLOUR = "var(--jp-error-color1, #d55e00)"
+PIXELATED = f"width:{VIEW_SIDE}px;height:{VIEW_SIDE}px;image-rendering:pixelated"
+LEFT, RIGHT = "text-align:left;font-weight:normal;padding-right:12px", "text-align:right"
 
 
 def render_prediction_html(prediction, name, picture=None, k=5) -> str:
-    """Render a prediction as HTML that reads without colour, styles or scripts.
+    """Render a prediction.
 
     Args:
         prediction: An `inference.Prediction`.
@@ -28,29 +30,78 @@ def render_prediction_html(prediction, name, picture=None, k=5) -> str:
         k: How many classes to list.
 
     Returns:
-        One `<figure>`: the picture, the 32×32 view, the top classes with their percentages.
+        One `<figure>`: the picture with a line around what the network saw of it, that view, the
+        top classes with their percentages.
     """
     name = html.escape(str(name))
-    images = ""
-    if picture is not None:
-        scale = min(1, THUMBNAIL_SIDE / max(picture.size))
-        thumbnail = picture.resize([max(1, round(side * scale)) for side in picture.size])
-        images += _image_tag(thumbnail, "JPEG", f"The picture {name}", "")
-    images += _image_tag(
-        Image.fromarray(prediction.view),
-        "PNG",
-        "What the network saw of it: 32 by 32 pixels",
-        f"width:{VIEW_SIDE}px;height:{VIEW_SIDE}px;image-rendering:pixelated",
-    )
+    images = "" if picture is None else _thumbnail(picture, prediction.box, name)
+    view_alt = "What the network saw of it: 32 by 32 pixels"
+    images += render_image_html(Image.fromarray(prediction.view), view_alt, PIXELATED)
     rows = "".join(_row(label, prob) for label, prob in prediction.top(k))
     return (
-        f'<figure style="margin:8px 0;color:{TEXT_COLOUR}">'
+        f'<figure style="margin:8px 0;padding-top:8px;color:{TEXT_COLOUR};'
+        f'border-top:1px solid {TRACK_COLOUR}">'
         f"<figcaption><b>{name}</b>: {_verdict(prediction)}</figcaption>"
         f'<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start">{images}'
         f'<table aria-label="Most probable classes of {name}">'
         '<thead><tr><th scope="col" style="text-align:left">class</th>'
-        '<th scope="col" style="text-align:right">probability</th><td></td></tr></thead>'
+        f'<th scope="col" style="{RIGHT}">probability</th><td></td></tr></thead>'
         f"<tbody>{rows}</tbody></table></div></figure>"
+    )
+
+
+def render_diagnosis_html(prediction, orientation, detail, diagnosis) -> str:
+    """Render why an answer may be wrong.
+
+    Args:
+        prediction: The `inference.Prediction` in question.
+        orientation: What `pictures.describe_orientation` says of the file.
+        detail: What `diagnosis.describe_detail` says of the picture.
+        diagnosis: A `diagnosis.Diagnosis`.
+    """
+    view = render_image_html(Image.fromarray(prediction.view), "The 32 by 32 pixels", PIXELATED)
+    hints = "".join(f"<li>{html.escape(hint)}</li>" for hint in diagnosis.hints)
+    parts = [
+        f"<ul>{hints}</ul>"
+        if hints
+        else "<p>Nothing stands out: turned and cut in other ways,"
+        " the answer stays. If it is wrong, the network has learnt too few pictures like this.</p>",
+        f"<h4>Which side is up?</h4><p>{html.escape(orientation)} Turned, the answer would be:</p>",
+        _tiles(diagnosis.turns),
+        "<h4>Which part was looked at?</h4><p>The surest part counts.</p>",
+        _tiles(diagnosis.crops),
+        f"<h4>What was left of it?</h4><p>{html.escape(detail)}</p>{view}",
+        "<h4>What is like it?</h4>",
+    ]
+    if diagnosis.nearest:
+        parts += ["<p>The training images with the most similar pixels, and their classes:</p>"]
+        parts += [_tiles(diagnosis.nearest, "image-rendering:pixelated;width:64px;height:64px")]
+    else:
+        parts += ["<p>The training images are not on this machine.</p>"]
+    return f'<div style="color:{TEXT_COLOUR}">{"".join(parts)}</div>'
+
+
+def render_table_html(rows, csv) -> str:
+    """Render all answers so far as a table, with a link that saves them.
+
+    Args:
+        rows: Dicts as `predict_command.describe_prediction` makes them; of a picture that was not
+            read, its `picture` and `error`.
+        csv: The same as CSV.
+    """
+    body = "".join(
+        f'<tr><th scope="row" style="{LEFT}">{html.escape(row["picture"])}</th>{_cells(row)}</tr>'
+        for row in rows
+    )
+    data = base64.b64encode(csv.encode()).decode("ascii")
+    return (
+        f'<details style="color:{TEXT_COLOUR}"><summary>All {len(rows)} answers as a table'
+        "</summary><table><thead><tr>"
+        '<th scope="col" style="text-align:left">picture</th>'
+        f'<th scope="col" style="text-align:left">answer</th><th scope="col" style="{RIGHT}">'
+        f"probability</th></tr></thead><tbody>{body}</tbody></table></details>"
+        '<a download="answers.csv" style="text-decoration:underline"'
+        f' href="data:text/csv;base64,{data}">Download answers.csv</a>'
     )
 
 
@@ -70,6 +121,63 @@ def render_error_html(name, error) -> str:
     )
 
 
+def render_image_html(image, alt, style="", kind="PNG") -> str:
+    """Embed a PIL image.
+
+    Args:
+        image: RGB image.
+        alt: Its text alternative; escaped here.
+        style: CSS.
+        kind: "PNG" or "JPEG".
+    """
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    source = f"data:image/{kind.lower()};base64,{data}"
+    return f'<img alt="{html.escape(alt)}" style="{style}" src="{source}">'
+
+
+def _thumbnail(picture, box, name):
+    """The picture, small, with a line around a box of it."""
+    scale = min(1, THUMBNAIL_SIDE / max(picture.size))
+    small = picture.resize([max(1, round(side * scale)) for side in picture.size])
+    left, top, right, bottom = box
+    share = [100 * edge / picture.size[axis % 2] for axis, edge in enumerate(box)]
+    line = (
+        f"position:absolute;left:{share[0]:.1f}%;top:{share[1]:.1f}%;box-sizing:border-box;"
+        f"width:{share[2] - share[0]:.1f}%;height:{share[3] - share[1]:.1f}%;"
+        "border:2px dashed #fff;outline:1px solid #000"
+    )
+    whole = (right - left, bottom - top) == picture.size
+    mark = "" if whole else f'<div aria-hidden="true" style="{line}"></div>'
+    return (
+        '<div style="position:relative;line-height:0">'
+        f"{render_image_html(small, f'The picture {html.unescape(name)}', kind='JPEG')}{mark}</div>"
+    )
+
+
+def _tiles(tiles, style=""):
+    """Small pictures in a row, each with its caption."""
+    figures = "".join(
+        '<figure style="margin:0;max-width:120px">'
+        f"{render_image_html(image, '', style)}<figcaption>{html.escape(caption)}</figcaption>"
+        "</figure>"
+        for image, caption in tiles
+    )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{figures}</div>'
+
+
+def _cells(row):
+    """The answer of one row of the table, or why there is none."""
+    if "error" in row:
+        return f'<td colspan="2">{html.escape(row["error"])}</td>'
+    unsure = "unsure, perhaps " if row["unsure"] else ""
+    return (
+        f"<td>{unsure}{html.escape(row['label'])}</td>"
+        f'<td style="{RIGHT}">{row["probability"]:.1%}</td>'
+    )
+
+
 def _verdict(prediction):
     """Say what the picture shows, or that the classifier is not sure."""
     answer = f"{html.escape(prediction.label)}, {prediction.confidence:.1%}"
@@ -85,14 +193,6 @@ def _row(label, prob):
         f'<div style="width:{prob:.1%};height:10px;background:{BAR_COLOUR}"></div></div>'
     )
     return (
-        f'<tr><th scope="row" style="text-align:left;font-weight:normal">{html.escape(label)}</th>'
-        f'<td style="text-align:right">{prob:.1%}</td><td>{bar}</td></tr>'
+        f'<tr><th scope="row" style="{LEFT}">{html.escape(label)}</th>'
+        f'<td style="{RIGHT}">{prob:.1%}</td><td>{bar}</td></tr>'
     )
-
-
-def _image_tag(image, kind, alt, style):
-    """Embed an image in HTML."""
-    buffer = io.BytesIO()
-    image.save(buffer, kind)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img alt="{alt}" style="{style}" src="data:image/{kind.lower()};base64,{data}">'

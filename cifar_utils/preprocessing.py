@@ -110,7 +110,7 @@ def _rng(seed, *stream):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random rotation, shift and mirror image, as one projective transform per image.
+    """Random rotation, shift, reduction and mirror image, as one projective transform per image.
 
     Attributes:
         rotation: Largest angle in degrees, either way.
@@ -120,7 +120,10 @@ class Augmentation:
             epochs show both of its sides (Jordan, arXiv:2404.00498, section 3.6).
         whole_pixels: Whether shifts are rounded to whole pixels, which blurs nothing, and what
             comes in from outside mirrors the image instead of repeating its edge. With a rotation
-            only the rounding remains.
+            or a reduction, pixels are mixed all the same.
+        zoom_out: Smallest size at which an image is shown, as a share of its own; 1 for none. A
+            photograph's object rarely fills it as a thumbnail's does.
+        zoom_share: Share of the images that are reduced, by factors even in their logarithm.
     """
 
     rotation: float = 15.0
@@ -128,11 +131,13 @@ class Augmentation:
     flip: bool = True
     alternating: bool = False
     whole_pixels: bool = False
+    zoom_out: float = 1.0
+    zoom_share: float = 0.3
 
     @property
     def only_moves_pixels(self):
         """Whether every pixel of a transformed image is one of the original's, unmixed."""
-        return self.whole_pixels and not self.rotation
+        return self.whole_pixels and not self.rotation and self.zoom_out == 1
 
     def draw(self, n, rng, mirrored=None):
         """Draw `n` random transforms.
@@ -156,10 +161,14 @@ class Augmentation:
         if mirrored is None:
             mirrored = rng.random(n) < 0.5
         mirror = np.where(mirrored, -1.0, 1.0) if self.flip else np.ones(n)
-        # Output to input about the centre: undo the shift, then the rotation, then the mirror.
+        reach = np.ones(n)  # of an image's side, how much more than itself the result shows
+        if self.zoom_out < 1:
+            factors = np.exp(rng.uniform(0, -np.log(self.zoom_out), n))
+            reach = np.where(rng.random(n) < self.zoom_share, factors, reach)
+        # Output to input about the centre: undo the shift, the reduction, the rotation, the mirror.
         centre = (IMAGE_SIZE - 1) / 2
-        a0, a1 = mirror * np.cos(angle), mirror * np.sin(angle)
-        b0, b1 = -np.sin(angle), np.cos(angle)
+        a0, a1 = reach * mirror * np.cos(angle), reach * mirror * np.sin(angle)
+        b0, b1 = -reach * np.sin(angle), reach * np.cos(angle)
         x, y = centre + shift_x, centre + shift_y
         a2, b2 = centre - a0 * x - a1 * y, centre - b0 * x - b1 * y
         zero = np.zeros(n)

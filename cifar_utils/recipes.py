@@ -33,6 +33,8 @@ class Recipe:
         alternating: Whether mirroring alternates from epoch to epoch; see
             `preprocessing.Augmentation`.
         whole_pixels: Whether images are shifted by whole pixels.
+        zoom_out: Smallest size at which a training image is shown, as a share of its own.
+        zoom_share: Share of the images that are reduced; see `preprocessing.Augmentation`.
         sizes: Pairs `(side, share of the epochs)` of the training images; see
             `preprocessing.spread_sizes`.
         widths: Filters in each block of the fast network.
@@ -64,6 +66,8 @@ class Recipe:
     label_smoothing: float = 0.0
     alternating: bool = False
     whole_pixels: bool = False
+    zoom_out: float = 1.0
+    zoom_share: float = 0.3
     sizes: tuple[tuple[int, float], ...] = ((32, 1.0),)
     widths: tuple[int, ...] = ()
     logit_scale: float = 1.0

@@ -1,186 +1,211 @@
-"""The notebook front of `Classifier`: drop a photo into a cell. Core ipywidgets only, 7 and 8."""
+"""The notebook front of `Classifier`: drop a photo into a cell.
+
+Core ipywidgets, 7 and 8, with the three small parts of `front` where the front end can run them.
+The panel finds that out by itself: until the drop zone has reported, the core upload button is
+there, and pictures are shown by core widgets.
+"""
 
 import html
-import warnings
 from collections.abc import Iterable
-from pathlib import Path
 
 import ipywidgets as widgets
 
+from cifar_utils.data import load_local_dataset
+from cifar_utils.errors import CifarError
+from cifar_utils.exploration import NearestImages
+from cifar_utils.front import Screen
 from cifar_utils.inference import Classifier
-from cifar_utils.pictures import open_picture
+from cifar_utils.pictures import describe_orientation, open_picture
+from cifar_utils.predict_command import describe_prediction, render_csv
 from cifar_utils.prediction_html import (
     ERROR_COLOUR,
     TEXT_COLOUR,
     render_error_html,
-    render_prediction_html,
+    render_table_html,
 )
+from cifar_utils.result_card import ResultCard
+from cifar_utils.samples import list_samples
+from cifar_utils.widget_inputs import PictureInputs
 
-CHOOSE = "choose…"
 MAX_RESULTS = 20  # older results go, so that a long session does not fill the page
-LIMIT_NOTE = (
-    "An upload above about 10 MB (in Colab about 1 MB) can vanish without a word: that is the "
-    "notebook server's limit. Give such a file's path instead, as the kernel sees it."
-)
+TOP = 3  # classes in the table
 
 
-def show_classifier(classifier=None, samples: Iterable = ()) -> "ClassifierPanel":
+def show_classifier(classifier=None, samples: Iterable | None = None, data=None):
     """Build the panel in which a person classifies pictures.
 
     Args:
         classifier: A `Classifier`; None loads the weights that ship.
-        samples: Pictures to pick from a list: paths, or pairs (name, picture).
+        samples: Pictures to pick from a list: paths, or pairs (name, picture); None takes those
+            that ship with the package.
+        data: A `data.Dataset` for test images and for the training images that are most alike;
+            None takes CIFAR-10 when it is first asked for, if it is on this machine.
 
     Returns:
-        A widget; as the last line of a cell it shows itself.
+        A `ClassifierPanel`; as the last line of a cell it shows itself.
 
     Raises:
         CifarError: If there is no model to load; the message says how to make one.
     """
-    return ClassifierPanel(Classifier.load() if classifier is None else classifier, samples)
+    classifier = Classifier.load() if classifier is None else classifier
+    return ClassifierPanel(
+        classifier, list_samples().values() if samples is None else samples, data
+    )
 
 
 class ClassifierPanel(widgets.VBox):
-    """Upload button, path field, samples and results; made by `show_classifier`.
+    """The ways in, and the results; made by `show_classifier`.
 
     Attributes:
-        upload, path, path_button, samples: The ways in.
+        inputs: The `PictureInputs`.
         status: One line on what happened, announced by screen readers.
-        results: One HTML widget per picture, newest first.
+        results: One `ResultCard` or error per picture, newest first.
+        table: All answers, with a link that saves them as CSV.
+        clear_button: Forgets all pictures and answers.
     """
 
-    def __init__(self, classifier, samples=()):
+    def __init__(self, classifier, samples=(), data=None):
         super().__init__()
-        self._classifier = classifier
-        self._samples = {}
-        self.status = widgets.HTML(_status("No picture yet."))
-        self.results = widgets.VBox()
-        self.upload = widgets.FileUpload(
-            accept="image/*,.heic,.heif,.avif",
-            multiple=True,
-            description="Choose pictures",
-            layout={"width": "auto"},
+        self._classifier, self._data, self._nearest = classifier, data, None
+        self._rows, self._screen = [], widgets.HTML
+        self._tally = {"done": 0, "failed": 0}  # of the pictures that come together
+        self.status, self.results, self.table = widgets.HTML(), widgets.VBox(), widgets.HTML()
+        self.clear_button = widgets.Button(
+            description="Forget all", tooltip="Forget all pictures and answers"
         )
-        self.path = widgets.Text(
-            description="or a path:", placeholder="photos/cat.jpg", layout={"width": "28em"}
+        self.clear_button.on_click(lambda _: self._guard("Forgetting", self._clear))
+        self._foot = widgets.VBox([self.table, self.clear_button], layout={"display": "none"})
+        self._say("No picture yet.")
+        self.inputs = PictureInputs(
+            on_files=self._classify_all,
+            on_refusal=self._refuse,
+            on_front=self._use_front,
+            say=self._say,
+            guard=self._guard,
+            load_data=self._load_data,
+            samples=samples,
         )
-        self.path_button = widgets.Button(description="Classify", tooltip="Classify this path")
-        self.samples = widgets.Dropdown(
-            description="or a sample:",
-            options=[CHOOSE],
-            style={"description_width": "initial"},
-        )
-        self._guard("The list of samples", lambda: self._add_samples(samples))
-        self._connect()
-        self.children = [
-            widgets.HTML(_source_html(classifier.source)),
-            widgets.HBox([self.upload, self.path, self.path_button], layout={"flex_flow": "wrap"}),
-            widgets.HTML(f'<small style="color:{TEXT_COLOUR}">{LIMIT_NOTE}</small>'),
-            *([self.samples] if self._samples else []),
-            self.status,
-            self.results,
-        ]
-
-    def _connect(self):
-        """Let every way in call its method."""
-        self.upload.observe(self.on_upload, names="value")
-        self.path_button.on_click(self.on_path)
-        self.samples.observe(self.on_sample, names="value")
-        with warnings.catch_warnings():
-            # ipywidgets 8 would rather have `continuous_update=False` observed, but that also fires
-            # when the field is left, and pressing Enter on the same path again does nothing.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self.path.on_submit(self.on_path)
-
-    def on_upload(self, change):
-        """Classify what was uploaded, and forget the files."""
-        self._guard("The upload", lambda: self._classify_upload(change["new"]))
-
-    def on_path(self, _=None):
-        """Classify the file whose path was typed."""
-        # Explorer's "Copy as path" and a dragged file come in quotes.
-        text = self.path.value.strip().strip("\"'")
-        if text:
-            self._guard("The path", lambda: self._classify_all([(Path(text).name, text)]))
-        else:
-            self.status.value = _status("Type the path of a picture first.")
-
-    def on_sample(self, change):
-        """Classify the sample that was picked."""
-        if change["new"] in self._samples:
-            picked = (change["new"], self._samples[change["new"]])
-            self._guard("The sample", lambda: self._classify_all([picked]))
+        source = widgets.HTML(_source_html(classifier.source))
+        self.children = [source, self.inputs, self.status, self.results, self._foot]
 
     def _guard(self, name, action):
         """Run a callback's work. The one place where its exception becomes visible."""
         try:
             action()
         except Exception as error:  # Jupyter shows no exception that leaves a callback
-            self._add_result(render_error_html(name, error))
+            self._say(f"{name}: see below.")
+            self._add_result(widgets.HTML(render_error_html(name, error)))
 
-    def _add_samples(self, samples):
-        pairs = [(Path(s).name, s) if isinstance(s, str | Path) else s for s in samples]
-        self._samples = dict(pairs)
-        self.samples.options = [CHOOSE, *self._samples]
+    def _say(self, text):
+        """Show one line, which screen readers announce."""
+        line = f'<div role="status" style="color:{TEXT_COLOUR}">{html.escape(text)}</div>'
+        self.status.value = line
 
-    def _classify_upload(self, value):
-        if not value:  # clearing, below, comes back here
-            return
-        try:
-            files = _read_upload(value)
-        finally:
-            # A person's picture must not stay in the widget's state, which Jupyter saves with the
-            # notebook. What is displayed (thumbnail and view) is widget state too: the pipeline
-            # takes all widget state out of what it saves.
-            _clear_upload(self.upload)
-        self._classify_all(files)
+    def _use_front(self):
+        """From now on, show pictures without saving them."""
+        self._screen = Screen
 
-    def _classify_all(self, files):
-        """Classify `(name, source)` pairs one by one; a bad one leaves the others alone."""
-        failed = 0
+    def _classify_all(self, files, left=0):
+        """Classify `(name, source)` pairs one by one; a bad one leaves the others alone.
+
+        Args:
+            files: The pairs.
+            left: How many more of the same drop will come.
+        """
         for number, (name, source) in enumerate(files, start=1):
-            self.status.value = _status(f"Reading {name} ({number} of {len(files)}) …")
+            rest = len(files) - number + left
+            self._say(f"Reading {name}{f', {rest} more to come' if rest else ''} …")
             try:
                 picture = open_picture(source)
                 prediction = self._classifier.predict(picture)
-                self._add_result(render_prediction_html(prediction, name, picture))
+                self._add_card(name, source, picture, prediction)
+                self._tally["done"] += 1
             except Exception as error:
-                failed += 1
-                self._add_result(render_error_html(name, error))
-        done = len(files) - failed
-        self.status.value = _status(
-            f"{done} of {len(files)} classified." + (f" {failed} not: see below." if failed else "")
+                self._add_error(name, error)
+        if not left:
+            self._tell()
+
+    def _refuse(self, name, reason, left=0):
+        """Say why a picture did not come."""
+        self._add_error(name, CifarError(reason))
+        if not left:
+            self._tell()
+
+    def _tell(self):
+        """Say how many of the pictures that came together were classified."""
+        done, failed = self._tally.values()
+        self._tally = {"done": 0, "failed": 0}
+        self._say(
+            f"{done} of {done + failed} classified."
+            + (f" {failed} not: see below." if failed else "")
         )
 
-    def _add_result(self, text):
-        self.results.children = (widgets.HTML(text), *self.results.children)[:MAX_RESULTS]
+    def _add_card(self, name, source, picture, prediction):
+        card = ResultCard(
+            self._classifier,
+            name,
+            picture,
+            prediction,
+            describe_orientation(source),
+            self._screen,
+            self._guard,
+            self._find_nearest,
+        )
+        self._add_result(card, describe_prediction(name, prediction, TOP))
+
+    def _add_error(self, name, error):
+        self._tally["failed"] += 1
+        row = {"picture": name, "error": str(error)}
+        self._add_result(widgets.HTML(render_error_html(name, error)), row)
+
+    def _add_result(self, widget, row=None):
+        """Show a result above the others, and add its row to the table."""
+        shown = (widget, *self.results.children)
+        self.results.children = shown[:MAX_RESULTS]
+        for old in shown[MAX_RESULTS:]:
+            _close(old)
+        if row:
+            self._rows.append(row)
+            self.table.value = render_table_html(self._rows, render_csv(self._rows, TOP))
+        self._foot.layout.display = "flex"
+
+    def _clear(self):
+        gone, self.results.children = self.results.children, ()
+        for old in gone:
+            _close(old)
+        self._rows, self.table.value = [], ""
+        self._foot.layout.display = "none"
+        self._say("All forgotten.")
+
+    def _load_data(self):
+        if self._data is None:
+            before = self.status.value
+            self._say("Loading CIFAR-10 …")
+            self._data = load_local_dataset()
+            self.status.value = before
+        return self._data
+
+    def _find_nearest(self, view):
+        """Return `(image, class name)` of the training images most like a view, or nothing."""
+        data = self._load_data()
+        if data is None:
+            return []
+        if self._nearest is None:
+            self._nearest = NearestImages(data.train_images)
+        return [
+            (data.train_images[i], data.class_names[data.train_labels[i]])
+            for i in self._nearest.find(view)
+        ]
 
 
-def _read_upload(value):
-    """Return `(name, bytes)` pairs from either form of `FileUpload.value`.
-
-    ipywidgets 8 gives a tuple of dicts with a memoryview, 7 (Colab) a dict by name.
-    """
-    if isinstance(value, dict):
-        return [(name, bytes(file["content"])) for name, file in value.items()]
-    return [(file["name"], bytes(file["content"])) for file in value]
-
-
-def _clear_upload(upload):
-    """Take the uploaded files out of the widget's state."""
-    if isinstance(upload.value, dict):  # ipywidgets 7, where `value` is made of these two
-        upload.metadata, upload.data = [], []
-        upload.set_trait("value", {})
-    else:
-        upload.value = ()
+def _close(widget):
+    """Close a widget and all in it: open ones stay in memory, with the pictures they show."""
+    for child in getattr(widget, "children", ()):
+        _close(child)
+    widget.close()
 
 
 def _source_html(source):
     """Say where the model came from; loudly, if it knows drawings only."""
     loud = f"border:3px solid {ERROR_COLOUR};padding:8px" if source.synthetic else ""
     return f'<div style="color:{TEXT_COLOUR};{loud}">{html.escape(str(source))}</div>'
-
-
-def _status(text):
-    """Wrap a line so that screen readers announce it."""
-    return f'<div role="status" style="color:{TEXT_COLOUR}">{html.escape(text)}</div>'

@@ -47,7 +47,7 @@ def make_array_source(images, labels, augmentation=OFF, seed=0, batch_size=16):
 
 
 def augment(images, row):
-    return augment_images(images, np.tile(np.float32(row), (len(images), 1)))
+    return augment_images(images, np.tile(np.float32(row), (len(images), 1)), OFF)
 
 
 def augment_in_pipeline(images, augmentation, seed=0):
@@ -71,7 +71,7 @@ def test_flip_mirrors_exactly_and_half_of_the_images(images):
     expected = scale_images(images)
     expected[mirrored] = expected[mirrored, :, ::-1]
     np.testing.assert_allclose(shown, expected, atol=1e-6)
-    np.testing.assert_allclose(augment_images(images, rows), expected, atol=1e-6)
+    np.testing.assert_allclose(augment_images(images, rows, OFF), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("right", "down"), [(3, 0), (0, 2), (-2, 3)])
@@ -139,6 +139,21 @@ def test_both_sources_give_the_same_batches(images, labels, seed, batch_size, ep
         assert own_images.max() <= 1
 
 
+def test_both_sources_reduce_images_and_fill_in_their_mirror_image():
+    image = np.full((32, 32, 3), 200, np.uint8)
+    image[:8] = 40  # dark above
+    images = np.tile(image, (60, 1, 1, 1))
+    reduced = Augmentation(0.0, 0.0, False, whole_pixels=True, zoom_out=0.5, zoom_share=0.5)
+    shown, rows = augment_in_pipeline(images, reduced)
+    np.testing.assert_allclose(shown, augment_images(images, rows, reduced), atol=1e-5)
+    # Far enough out, what comes in above is the image upside down: light again.
+    light_above = shown[:, 0, 0, 0] > 0.75
+    np.testing.assert_array_equal(light_above, rows[:, 0] > 1.58)
+    assert 0 < light_above.sum() < 30
+    whole = rows[:, 0] == 1
+    np.testing.assert_allclose(shown[whole], scale_images(images[whole]), atol=1e-6)
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**31 - 1), st.floats(0, 0.5), st.booleans())
 def test_whole_pixels_are_numpys_mirror_pad_and_crop(seed, shift, flip):
@@ -155,13 +170,15 @@ def test_whole_pixels_are_numpys_mirror_pad_and_crop(seed, shift, flip):
         padded = np.pad(image[:, ::-1] if mirrored else image, ((16,), (16,), (0,)), "reflect")
         expected = padded[16 - down : 48 - down, 16 - right : 48 - right]
         np.testing.assert_array_equal(own, expected)
-    scaled = augment_images(images, rows, augmentation.only_moves_pixels)
+    scaled = augment_images(images, rows, augmentation)
     np.testing.assert_array_equal(scaled, scale_images(moved))
 
 
 def test_where_nothing_comes_in_whole_pixels_are_the_projective_transforms(images):
-    rows = Augmentation(0.0, 0.0625, True, whole_pixels=True).draw(N, np.random.default_rng(0))
-    moved, transformed = augment_images(images, rows, True), augment_images(images, rows)
+    augmentation = Augmentation(0.0, 0.0625, True, whole_pixels=True)
+    rows = augmentation.draw(N, np.random.default_rng(0))
+    moved = augment_images(images, rows, augmentation)
+    transformed = augment_images(images, rows, OFF)
     np.testing.assert_allclose(moved[:, 2:-2, 2:-2], transformed[:, 2:-2, 2:-2], atol=1e-5)
     assert np.abs(moved - transformed).max() > 0.01  # at the border: mirrored, not repeated
 

@@ -175,3 +175,17 @@ def test_real_cifar10_is_what_it_should_be_and_loads_fast(cifar10_path):
     start = time.process_time()
     data.load_dataset("cifar10")
     assert time.process_time() - start < 0.5
+
+
+def test_the_local_data_set_is_never_fetched_nor_drawn_in_its_place(world, monkeypatch):
+    def refuse():
+        raise AssertionError("a download was started")
+
+    monkeypatch.setattr("cifar_utils.data.download.download_archive", refuse)
+    assert data.load_local_dataset() is None
+    monkeypatch.setenv("CIFAR_DATASET", "synthetic")
+    assert data.load_local_dataset().name == "synthetic"
+    monkeypatch.delenv("CIFAR_DATASET")
+    monkeypatch.setenv("CIFAR10_PATH", str(world / "no-such-file"))
+    with pytest.raises(DataError, match="no-such-file"):
+        data.load_local_dataset()

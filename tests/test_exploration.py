@@ -115,3 +115,13 @@ def test_cifar10_near_duplicates(cifar10_path):
     same = dataset.test_labels[pairs[:, 0]] == dataset.train_labels[pairs[:, 1]]
     assert same.mean() > 0.98
     assert distances[-1] <= 0.06
+
+
+def test_the_most_alike_images_come_first_whatever_their_contrast():
+    images = make_images(300)
+    washed_out = (images[7] // 2 + 60).astype(np.uint8)
+    nearest = exploration.NearestImages(images).find(washed_out, count=4)
+    assert nearest[0] == 7
+    assert len(set(nearest)) == 4
+    with pytest.raises(ValueError, match="uint8"):
+        exploration.NearestImages(images / 255)

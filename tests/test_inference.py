@@ -458,3 +458,18 @@ def test_classifying_with_what_ships_imports_no_tensorflow_and_takes_little_memo
     modules, megabytes = run_python(code).splitlines()
     assert modules == "[]"
     assert int(megabytes) < 200
+
+
+def test_a_chosen_square_is_answered_alone_and_as_sure_as_a_photographs_crop(images):
+    photo = Image.fromarray(np.concatenate([images[0], images[1]], axis=1)).resize((256, 128))
+    shipped = Classifier.load()
+    left = shipped.predict_box(photo, (0, 0, 128, 128))
+    right = shipped.predict_box(photo, (128, 0, 256, 128))
+    assert left.box == (0, 0, 128, 128)
+    assert np.abs(left.view.astype(int) - right.view).mean() > 1
+    crop = shipped.prepare(photo)
+    first = (crop[0][1:2], crop[1][1:2])  # one of the photograph's own crops
+    alone = shipped.predict_box(photo, first[1][0])
+    np.testing.assert_array_equal(alone.view, first[0][0])
+    one_of_many = shipped.predict_prepared([(np.repeat(first[0], 2, axis=0), first[1] * 2)])[0]
+    np.testing.assert_allclose(alone.probs, one_of_many.probs, atol=1e-5)

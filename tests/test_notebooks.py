@@ -1,6 +1,7 @@
 """Every committed notebook obeys the rules, and the checker rejects whatever breaks one."""
 
 import base64
+import json
 
 import nbformat
 import pytest
@@ -225,3 +226,11 @@ def test_the_first_and_the_last_notebook_have_one_neighbour():
     edit(TITLE, "# 2", "# 1")(notebook)
     edit(STEPS, "(01_data_exploration.ipynb)", "(02_preprocessing.ipynb)")(notebook)
     assert check_notebook(notebook, STAGES[0]) == []
+
+
+def test_the_app_holds_one_cell_and_nothing_that_anybody_has_shown_it():
+    app = json.loads((project_root() / "cifar_utils" / "app.ipynb").read_text(encoding="utf-8"))
+    assert "widgets" not in app["metadata"]
+    (code,) = (cell for cell in app["cells"] if cell["cell_type"] == "code")
+    assert code["outputs"] == []
+    assert code["execution_count"] is None

@@ -314,3 +314,24 @@ def test_whole_pixels_take_every_value_of_their_range():
 def test_turned_or_finely_shifted_images_mix_pixels():
     assert not Augmentation(1.0, 0.0625, whole_pixels=True).only_moves_pixels
     assert not Augmentation(0.0, 0.0625).only_moves_pixels
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(0.25, 0.99), st.floats(0.1, 1.0), SEEDS)
+def test_some_images_are_reduced_within_the_range_and_stay_in_the_middle(zoom_out, share, seed):
+    moves = Augmentation(0.0, 0.0, False, whole_pixels=True, zoom_out=zoom_out, zoom_share=share)
+    rows = moves.draw(400, np.random.default_rng(seed)).astype(np.float64)
+    reach = rows[:, 0]  # how many of the image's pixels one pixel of the result steps over
+    np.testing.assert_array_equal(reach, rows[:, 4])
+    assert (reach >= 1).all()
+    assert reach.max() <= 1 / zoom_out + 1e-5
+    assert abs((reach > 1).mean() - share) < 0.15
+    np.testing.assert_allclose(reach * 15.5 + rows[:, 2], 15.5, atol=1e-3)
+    np.testing.assert_allclose(reach * 15.5 + rows[:, 5], 15.5, atol=1e-3)
+    assert not moves.only_moves_pixels
+
+
+def test_without_a_reduction_nothing_else_is_drawn_than_before_there_was_one():
+    plain = Augmentation(3.0, 0.1).draw(50, np.random.default_rng(0))
+    off = Augmentation(3.0, 0.1, zoom_out=1.0, zoom_share=0.9).draw(50, np.random.default_rng(0))
+    np.testing.assert_array_equal(plain, off)

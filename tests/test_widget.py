@@ -8,11 +8,16 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from cifar_utils.inference import Prediction
+from cifar_utils.crops import square_at
+from cifar_utils.data import load_dataset
+from cifar_utils.inference import Classifier, Prediction
 from cifar_utils.model_files import ModelSource
+from cifar_utils.pictures import describe_orientation
 from cifar_utils.prediction_html import render_error_html, render_prediction_html
+from cifar_utils.result_card import KEPT_SIDE, ResultCard
+from cifar_utils.samples import list_samples
 from cifar_utils.widget import MAX_RESULTS, show_classifier
 
 NAMES = ("cat", "dog", "airplane", "automobile", "bird", "deer", "frog", "horse", "ship", "truck")
@@ -27,6 +32,8 @@ class FakeClassifier:
     def __init__(self, error=None):
         self.error = error
         self.seen = []
+
+    class_names = NAMES
 
     def predict(self, image):
         self.seen.append(image.size)
@@ -49,22 +56,23 @@ def panel():
 
 def drop(panel, **files):
     """Upload files by the message that the front end of the installed ipywidgets sends."""
-    if isinstance(panel.upload.value, dict):  # ipywidgets 7
+    if isinstance(panel.inputs.upload.value, dict):  # ipywidgets 7
         metadata = [{"name": name} for name in files]
         data = [memoryview(content) for content in files.values()]
-        counter = panel.upload._counter + len(files)
-        panel.upload.set_state({"metadata": metadata, "data": data, "_counter": counter})
+        counter = panel.inputs.upload._counter + len(files)
+        panel.inputs.upload.set_state({"metadata": metadata, "data": data, "_counter": counter})
     else:
         about = {"type": "image/jpeg", "last_modified": 0}
         entries = [
             {"name": name, "size": len(content), "content": memoryview(content), **about}
             for name, content in files.items()
         ]
-        panel.upload.set_state({"value": entries})
+        panel.inputs.upload.set_state({"value": entries})
 
 
 def shown(panel):
-    return [child.value for child in panel.results.children]
+    """Return the HTML of the answers and errors, newest first."""
+    return [getattr(child, "answer", child).value for child in panel.results.children]
 
 
 class Page(HTMLParser):
@@ -121,7 +129,7 @@ def test_both_forms_of_upload_value_are_read():
         {"seven.jpg": {"metadata": {"name": "seven.jpg"}, "content": photo()}},
     ):
         panel = show_classifier(FakeClassifier())
-        panel.on_upload({"new": value})
+        panel.inputs.on_upload({"new": value})
         assert "cat, 90.0%" in shown(panel)[0]
         assert re.search("eight.jpg|seven.jpg", shown(panel)[0])
 
@@ -129,8 +137,8 @@ def test_both_forms_of_upload_value_are_read():
 def test_no_widget_keeps_an_uploaded_picture(panel):
     data = photo(size=(1200, 900))
     drop(panel, **{"me.jpg": data})
-    assert not panel.upload.value
-    assert data[:4000] not in repr(panel.upload.get_state()).encode("latin-1", "replace")
+    assert not panel.inputs.upload.value
+    assert data[:4000] not in repr(panel.inputs.upload.get_state()).encode("latin-1", "replace")
     embedded = re.findall(r"base64,([^\"]+)", shown(panel)[0])
     sizes = [Image.open(io.BytesIO(base64.b64decode(part))).size for part in embedded]
     assert sizes == [(192, 144), (32, 32)]
@@ -139,9 +147,9 @@ def test_no_widget_keeps_an_uploaded_picture(panel):
 
 
 def test_an_upload_that_cannot_be_read_is_said_and_forgotten(panel):
-    panel.on_upload({"new": ({"unexpected": 1},)})
+    panel.inputs.on_upload({"new": ({"unexpected": 1},)})
     assert "The upload was not classified" in shown(panel)[0]
-    assert not panel.upload.value
+    assert not panel.inputs.upload.value
 
 
 def test_an_unexpected_error_shows_its_reason_and_a_next_step():
@@ -155,16 +163,16 @@ def test_an_unexpected_error_shows_its_reason_and_a_next_step():
 def test_a_path_works_by_button_and_by_enter(panel, tmp_path):
     path = tmp_path / "ship & co.png"
     path.write_bytes(photo(kind="PNG"))
-    panel.path.value = f' "{path}" '
-    panel.path_button.click()
-    panel.path._handle_string_msg(panel.path, {"event": "submit"}, [])
+    panel.inputs.path.value = f' "{path}" '
+    panel.inputs.path_button.click()
+    panel.inputs.path._handle_string_msg(panel.inputs.path, {"event": "submit"}, [])
     assert len(shown(panel)) == 2
     assert all("ship &amp; co.png" in text for text in shown(panel))
-    panel.path.value = str(tmp_path / "none.png")
-    panel.path_button.click()
+    panel.inputs.path.value = str(tmp_path / "none.png")
+    panel.inputs.path_button.click()
     assert "There is no file" in shown(panel)[0]
-    panel.path.value = ""
-    panel.path_button.click()
+    panel.inputs.path.value = ""
+    panel.inputs.path_button.click()
     assert len(shown(panel)) == 3
     assert "path" in panel.status.value
 
@@ -173,11 +181,13 @@ def test_samples_are_listed_and_answered(tmp_path):
     path = tmp_path / "frog.png"
     path.write_bytes(photo(kind="PNG"))
     panel = show_classifier(FakeClassifier(), [path, ("test image 17", PREDICTION.view)])
-    assert panel.samples in panel.children
+    assert panel.inputs.samples in panel.inputs.children[-1].children
     for name in ("frog.png", "test image 17"):
-        panel.samples.value = name
+        panel.inputs.samples.value = name
         assert name in shown(panel)[0]
-    assert show_classifier(FakeClassifier()).samples not in panel.children
+    bare = show_classifier(FakeClassifier(), []).inputs
+    assert bare.samples not in bare.children[-1].children
+    assert show_classifier(FakeClassifier()).inputs.samples.options[1:] == ("cat.jpg", "coffee.jpg")
 
 
 def test_broken_samples_do_not_break_the_panel():
@@ -189,12 +199,13 @@ def test_broken_samples_do_not_break_the_panel():
 
 def test_old_results_make_room(panel):
     for _ in range(MAX_RESULTS + 3):
-        panel.on_upload({"new": ({"name": "a.png", "content": photo((8, 8), "PNG")},)})
+        panel.inputs.on_upload({"new": ({"name": "a.png", "content": photo((8, 8), "PNG")},)})
     assert len(shown(panel)) == MAX_RESULTS
 
 
 def test_the_limit_and_the_model_stand_in_the_panel(panel):
-    text = " ".join(getattr(child, "value", "") for child in panel.children)
+    core = panel.inputs.children[1].children
+    text = core[1].value + panel.children[0].value
     assert "10 MB" in text
     assert "path" in text
     assert "run r, recipe quick" in text
@@ -230,3 +241,181 @@ def test_the_newest_run_is_the_default(monkeypatch):
     drop(panel := show_classifier(), **{"a.jpg": photo()})
     assert loaded.seen == [(640, 480)]
     assert "cat" in shown(panel)[0]
+
+
+def send(panel, content, name="a.jpg", size=None, piece=1000, left=0, identity="1"):
+    """Send a file by the messages of the drop zone's front end."""
+    for offset in range(0, len(content), piece):
+        about = {"kind": "piece", "id": identity, "name": name, "offset": offset, "left": left}
+        about["size"] = len(content) if size is None else size
+        panel.inputs.drop._receive(None, about, [memoryview(content[offset : offset + piece])])
+
+
+def ready(panel):
+    """Report what a front end does that can run the drop zone."""
+    panel.inputs.drop._receive(None, {"kind": "ready"}, [])
+
+
+def test_a_file_comes_in_pieces_and_several_at_once(panel):
+    content = photo()
+    send(panel, content, "first.jpg", left=1)
+    assert "classified" not in panel.status.value
+    send(panel, content, "second.jpg", identity="2")
+    assert "2 of 2 classified" in panel.status.value
+    assert "second.jpg" in shown(panel)[0]
+    assert "first.jpg" in shown(panel)[1]
+
+
+def test_pieces_that_do_not_fit_are_refused_and_forgotten(panel):
+    drop_zone = panel.inputs.drop
+    about = {"kind": "piece", "id": "1", "name": "a.jpg", "size": 3000, "left": 0}
+    drop_zone._receive(None, about | {"offset": 0}, [memoryview(bytes(1000))])
+    drop_zone._receive(None, about | {"offset": 2000}, [memoryview(bytes(1000))])
+    assert "did not arrive whole" in shown(panel)[0]
+    huge = about | {"id": "2", "size": 25_000_001, "offset": 0}
+    drop_zone._receive(None, huge, [memoryview(bytes(10))])
+    assert "did not arrive whole" in shown(panel)[0]
+    drop_zone._receive(None, about | {"id": "3", "offset": 0}, [memoryview(bytes(1000))])
+    drop_zone._receive(None, {"kind": "cancelled", "id": "3"}, [])
+    assert not drop_zone._arriving
+    refused = {"kind": "refused", "name": "b.jpg", "reason": "It is a folder.", "left": 0}
+    drop_zone._receive(None, refused, [])
+    assert "b.jpg was not classified" in Page(shown(panel)[0]).text
+    assert "0 of 1 classified. 1 not" in panel.status.value
+
+
+def test_the_core_button_goes_once_the_drop_zone_runs(panel):
+    core = panel.inputs.children[1]
+    assert core.layout.display is None
+    ready(panel)
+    assert core.layout.display == "none"
+
+
+def test_with_our_own_parts_no_state_holds_a_picture(panel):
+    ready(panel)
+    send(panel, photo(), "me.jpg")
+    (card,) = panel.results.children
+    assert "base64" in card.answer.value
+    assert "base64" not in repr(card.answer.get_state())
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return Classifier.load()
+
+
+def wide_photo():
+    """A JPEG, wider than it is high, that says that the camera was held on its side."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    buffer = io.BytesIO()
+    cat = Image.open(list_samples()["cat"])
+    cat.transpose(Image.Transpose.ROTATE_90).resize((900, 1350)).save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("own_parts", [False, True])
+def test_a_card_opens_one_closer_look_at_a_time(classifier, own_parts):
+    panel = show_classifier(classifier, data=load_dataset("synthetic"))
+    if own_parts:
+        ready(panel)
+    drop(panel, **{"cat.jpg": wide_photo()})
+    (card,) = panel.results.children
+    assert isinstance(card, ResultCard)
+    assert max(card._picture.size) == KEPT_SIDE
+    card.heat_button.value = True
+    (heat,) = card.details.children
+    assert "what spoke for <b>cat" in heat.value
+    card.crop_button.value = True
+    assert not card.heat_button.value
+    *picker, sliders, answer = card.details.children
+    assert bool(picker) == own_parts
+    before = answer.value
+    assert "This part" in before
+    sliders.children[2].value = 40
+    assert answer.value != before
+    if picker:
+        assert picker[0].size == 40
+        picker[0].across = 10
+        assert sliders.children[0].value == 10
+    card.why_button.value = True
+    text = Page(card.details.children[0].value).text
+    assert "the camera was held on its side" in text
+    assert "upside down: " in text
+    assert "bottom right: " in text
+    assert "Of 1350 x 900 pixels" in text
+    assert "most similar pixels" in text
+    card.why_button.value = False
+    assert card.details.children == ()
+    assert len(shown(panel)) == 1  # nothing failed on the way
+
+
+def test_the_crop_opens_where_the_answer_looked(classifier):
+    panel = show_classifier(classifier)
+    drop(panel, **{"cat.jpg": wide_photo()})
+    (card,) = panel.results.children
+    card.crop_button.value = True
+    sliders, answer = card.details.children
+    percent = float(re.search(r"cat, ([\d.]+)%", Page(answer.value).text).group(1))
+    assert abs(percent - 100 * card._prediction.confidence) < 1
+    across, down, size = (slider.value / 100 for slider in sliders.children)
+    box = square_at(1350, 900, (across, down), size)
+    np.testing.assert_allclose(box, card._prediction.box, atol=3)
+
+
+def test_a_closer_look_that_fails_says_why():
+    panel = show_classifier(FakeClassifier())
+    drop(panel, **{"a.jpg": photo()})
+    (card,) = panel.results.children
+    card.heat_button.value = True  # the stand-in has no `compute_probs`
+    assert card.details.children == ()
+    assert "AttributeError" in shown(panel)[0]
+
+
+def test_a_test_image_is_taken_by_its_number():
+    data = load_dataset("synthetic")
+    panel = show_classifier(FakeClassifier(), data=data)
+    panel.inputs.number.value = 7
+    panel.inputs.number_button.click()
+    assert f"synthetic test image 7 ({data.class_names[data.test_labels[7]]})" in shown(panel)[0]
+    panel.inputs.number.value = 5000
+    panel.inputs.number_button.click()
+    assert "The test images are 0 to 999." in shown(panel)[0]
+
+
+def test_without_the_data_a_test_image_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("cifar_utils.widget.load_local_dataset", lambda: None)
+    panel = show_classifier(FakeClassifier())
+    panel.inputs.number_button.click()
+    assert "python -m cifar_utils data" in shown(panel)[0]
+
+
+def test_answers_become_a_table_and_csv_and_are_forgotten(panel):
+    drop(panel, **{"a.jpg": photo(), "b & c.jpg": b"text"})
+    table = panel.table.value
+    assert "All 2 answers" in table
+    assert "b &amp; c.jpg" in table
+    data = re.search('base64,([^"]+)', table).group(1)
+    lines = base64.b64decode(data).decode().splitlines()
+    assert lines[1] == "a.jpg,,cat,0.9,dog,0.05,airplane,0.00625,"
+    assert lines[2].startswith("b & c.jpg,,,,,,,,")
+    cards = panel.results.children
+    panel.clear_button.click()
+    assert panel.results.children == ()
+    assert not panel.table.value
+    assert "All forgotten" in panel.status.value
+    assert all(card.comm is None for card in cards)  # closed, so that no picture stays in memory
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(None, "does not say"), (1, "upright already"), (3, "upside down"), (8, "on its side")],
+)
+def test_the_orientation_of_a_file_is_told(number, words):
+    exif, buffer = Image.Exif(), io.BytesIO()
+    if number:
+        exif[ExifTags.Base.Orientation] = number
+    Image.new("RGB", (8, 8)).save(buffer, "JPEG", exif=exif)
+    assert words in describe_orientation(buffer.getvalue())
+    assert "does not say" in describe_orientation(np.zeros((8, 8, 3), np.uint8))
+    assert "does not say" in describe_orientation(b"no picture")

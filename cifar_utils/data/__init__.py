@@ -1,7 +1,7 @@
 """Find, fetch, verify and read CIFAR-10; the built-in synthetic set. Start with `load_dataset`."""
 
 from cifar_utils.data.archive import CLASS_NAMES
-from cifar_utils.data.dataset import Dataset, load_dataset
+from cifar_utils.data.dataset import Dataset, load_dataset, load_local_dataset
 from cifar_utils.data.sources import GET_CIFAR10, describe_sources, find_dataset
 
 __all__ = [
@@ -11,4 +11,5 @@ __all__ = [
     "describe_sources",
     "find_dataset",
     "load_dataset",
+    "load_local_dataset",
 ]

@@ -126,6 +126,22 @@ def load_dataset(name: str = "auto", path: str | os.PathLike | None = None) -> D
         return _draw_synthetic(f"CIFAR-10 is not on this machine. {error}\n{GET_CIFAR10}")
 
 
+def load_local_dataset() -> "Dataset | None":
+    """Load what `load_dataset()` would, if that needs neither a download nor a drawn stand-in.
+
+    Returns:
+        CIFAR-10, or the synthetic set where `CIFAR_DATASET` asks for it; None if CIFAR-10 is not on
+        this machine.
+
+    Raises:
+        DataError: If `CIFAR10_PATH` names something that is missing or damaged.
+    """
+    if os.environ.get("CIFAR_DATASET") == "synthetic":
+        return load_dataset("synthetic")
+    named = get_named(None)
+    return _read(*named) if named else _load_from_machine()
+
+
 def _load_from_machine():
     """Load the official CIFAR-10 from our cache or another tool's copy; None if there is none."""
     official = f"sha256:{archive.ARCHIVE_SHA256}"

@@ -88,19 +88,19 @@ def free_port():
 def start_server(tmp_path_factory):
     """Give a function that starts a server and waits until it answers; all are stopped at the end.
 
-    `start_server(arguments, url)` runs `python -m …`; `{port}` in both is a free port. Returns the
-    URL.
+    `start_server(arguments, url)` runs `python -m …`, or another Python; `{port}` in both is a free
+    port. Returns the URL.
     """
     started = []
 
-    def start(arguments, url, seconds=90, **environment):
+    def start(arguments, url, python=sys.executable, seconds=90, **environment):
         port = free_port()
-        arguments = [part.format(port=port) for part in arguments]
-        url = url.format(port=port)
+        arguments = [part.replace("{port}", str(port)) for part in arguments]
+        url = url.replace("{port}", str(port))
         log = tmp_path_factory.mktemp("server") / "log.txt"
         with log.open("w") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
+                [python, "-m", *arguments],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **environment},

@@ -1,0 +1,366 @@
+"""The widget as a person meets it: a real JupyterLab and a real Voilà, real pictures, a browser."""
+
+import base64
+import io
+import json
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+
+import nbformat
+import pytest
+from PIL import Image
+
+from cifar_utils.files import project_root
+from cifar_utils.samples import list_samples
+
+ROOT = project_root()
+CAT = list_samples()["cat"]
+CANNOT = "from cifar_utils.front import DropZone\nDropZone._esm = 'export default {render() {}}'\n"
+MANAGER = "@jupyter-widgets/jupyterlab-manager"
+IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"  # the kernel has started
+
+
+def flags(target):
+    """Return the options that `make lab` or `make app` gives its server."""
+    command = subprocess.run(
+        ["make", "-n", target, "READY=Makefile"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    return [word for word in shlex.split(command.replace("\\\n", "")) if word.startswith("--")]
+
+
+def write_settings(folder, name, plugin, values):
+    """Write a JupyterLab setting."""
+    path = folder / name / f"{plugin}.jupyterlab-settings"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a folder with the app's notebook, and one in which our own parts cannot run."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    shutil.copy(ROOT / "cifar_utils" / "app.ipynb", folder)
+    core = nbformat.read(folder / "app.ipynb", as_version=4)
+    core.cells[1].source = CANNOT + core.cells[1].source
+    nbformat.write(core, folder / "core.ipynb")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lab(start_server, folder):
+    """Start JupyterLab as `make lab` does, with its setting to save widgets' state switched on."""
+    settings = folder / "settings"
+    write_settings(settings, MANAGER, "plugin", {"saveState": True})
+    ours = [flag for flag in flags("lab") if "notebook-dir" not in flag]
+    options = [f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=", "--no-browser"]
+    return start_server(
+        ["jupyterlab", *ours, *options, "--port={port}", "--allow-root"],
+        "http://127.0.0.1:{port}/lab",
+        JUPYTERLAB_SETTINGS_DIR=str(settings),
+    )
+
+
+@pytest.fixture(scope="module")
+def voila(start_server, folder):
+    """Start Voilà as `make app` does."""
+    notebook = str(folder / "app.ipynb")
+    return start_server(
+        ["voila", notebook, *flags("app"), "--no-browser", "--port={port}"],
+        "http://127.0.0.1:{port}/",
+    )
+
+
+@pytest.fixture
+def open_notebook(open_page, start_server, folder):
+    """Give a function that opens Notebook 7 and runs the app's notebook."""
+
+    def open_one():
+        options = [f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=", "--no-browser"]
+        url = start_server(
+            ["notebook", *options, "--port={port}", "--allow-root"], "http://127.0.0.1:{port}/tree"
+        )
+        page = open_page(url.replace("/tree", "/notebooks/app.ipynb"))
+        page.locator(IDLE).first.wait_for(timeout=60_000)
+        page.locator(".jp-CodeCell .cm-content").first.click()
+        page.keyboard.press("Control+Enter")
+        return page
+
+    return open_one
+
+
+@pytest.fixture
+def open_classic(open_page, start_server, folder):
+    """Give a function that opens the classic Notebook with ipywidgets 7, which Colab has too."""
+
+    def open_one():
+        python = os.environ.get("CIFAR_COLAB_PYTHON")
+        if not python:
+            pytest.fail("Run this by `make test-browser`: it needs the second environment.")
+        options = [f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=", "--no-browser"]
+        url = start_server(
+            ["nbclassic", *options, "--port={port}", "--allow-root"],
+            "http://127.0.0.1:{port}/nbclassic/tree",
+            python=os.path.abspath(python),
+        )
+        page = open_page(url.replace("/tree", "/notebooks/app.ipynb"))
+        page.locator(".code_cell .CodeMirror").first.click(timeout=60_000)
+        page.locator(".kernel_idle_icon").wait_for(timeout=60_000)
+        page.keyboard.press("Control+Enter")
+        return page
+
+    return open_one
+
+
+@pytest.fixture
+def open_lab(open_page, lab):
+    """Give a function that opens a notebook and runs it."""
+
+    def open_one(notebook="app.ipynb", **options):
+        page = open_page(f"{lab}/tree/{notebook}?reset", **options)
+        page.locator(IDLE).first.wait_for(timeout=60_000)
+        page.locator(".jp-CodeCell .cm-content").first.click()
+        page.keyboard.press("Control+Enter")
+        button = "Choose pictures" if notebook == "app.ipynb" else "Upload pictures"
+        page.get_by_role("button", name=button).wait_for(timeout=60_000)
+        return page
+
+    return open_one
+
+
+@pytest.fixture
+def open_voila(open_page, voila):
+    """Give a function that opens the app."""
+
+    def open_one(query="", **options):
+        page = open_page(voila + query, **options)
+        page.get_by_role("button", name="Choose pictures").wait_for(timeout=60_000)
+        return page
+
+    return open_one
+
+
+def photo(megabytes):
+    """Return a JPEG of a noisy cat, of about that size."""
+    return runpy.run_path(str(ROOT / "benchmarks" / "drop_to_answer.py"))["make_photo"](megabytes)
+
+
+def as_file(name, content, kind="image/jpeg"):
+    return {"name": name, "mimeType": kind, "buffer": content}
+
+
+def choose(page, *files, button="Choose pictures"):
+    """Choose files as a person does: press the button, pick them."""
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name=button).click()
+    chooser.value.set_files(list(files))
+
+
+def drop(page, name, content, pasted=False):
+    """Drop a file onto the drop zone, or paste it."""
+    data = page.evaluate_handle(
+        """([name, text]) => {
+            const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+            const data = new DataTransfer();
+            data.items.add(new File([bytes], name, { type: "image/jpeg" }));
+            return data;
+        }""",
+        [name, base64.b64encode(content).decode()],
+    )
+    zone = page.locator(".cifar-drop")
+    if pasted:
+        zone.evaluate(
+            "(zone, clipboardData) =>"
+            " zone.dispatchEvent(new ClipboardEvent('paste', { clipboardData }))",
+            data,
+        )
+        return
+    for event in ("dragenter", "dragover", "drop"):
+        zone.dispatch_event(event, {"dataTransfer": data})
+
+
+def answer_of(page, name):
+    """Return what the caption says about a picture."""
+    caption = page.locator("figcaption", has=page.get_by_text(name, exact=True))
+    caption.first.wait_for(timeout=30_000)
+    return caption.first.inner_text()
+
+
+def has_text(page, text):
+    page.get_by_text(text).first.wait_for(timeout=30_000)
+    return True
+
+
+@pytest.mark.parametrize("where", ["open_lab", "open_notebook", "open_voila", "open_classic"])
+def test_a_chosen_photo_is_answered(where, request):
+    page = request.getfixturevalue(where)()
+    choose(page, CAT)
+    assert re.fullmatch(r"cat\.jpg: cat, \d\d\.\d%", answer_of(page, "cat.jpg"))
+    assert has_text(page, "1 of 1 classified.")
+    assert page.get_by_role("img", name="What the network saw").is_visible()
+    page.get_by_role("button", name="Where it looked").click()
+    assert page.get_by_role("img", name="what spoke for cat").is_visible() or has_text(
+        page, "In colour: what spoke for"
+    )
+    page.get_by_role("button", name="Why this answer?").click()
+    assert has_text(page, "Which side is up?")
+    assert not page.get_by_text("In colour: what spoke for").is_visible()
+
+
+@pytest.mark.parametrize("megabytes", [0.5, 2, 12])
+def test_photos_of_any_size_arrive(open_voila, megabytes):
+    page = open_voila()
+    drop(page, "large.jpg", photo(megabytes))
+    assert "large.jpg" in answer_of(page, "large.jpg")
+
+
+def test_a_picture_can_be_pasted(open_voila):
+    page = open_voila()
+    drop(page, "clipboard.png", CAT.read_bytes(), pasted=True)
+    assert "cat, " in answer_of(page, "clipboard.png")
+
+
+@pytest.mark.parametrize("megabytes", [0.5, 2, 12])
+def test_where_our_own_parts_cannot_run_the_core_button_takes_them(open_lab, megabytes):
+    page = open_lab("core.ipynb")
+    choose(page, as_file("large.jpg", photo(megabytes)), button="Upload pictures")
+    assert "large.jpg" in answer_of(page, "large.jpg")
+    page.get_by_role("button", name="Move the crop").click()
+    across = page.get_by_role("slider").first
+    across.wait_for()
+
+
+def test_too_large_and_broken_files_leave_the_others_alone(open_voila):
+    page = open_voila()
+    huge = as_file("huge.jpg", bytes(25_000_001))
+    text = as_file("letter.png", b"Dear Sir or Madam", "image/png")
+    choose(page, huge, text, as_file("cat.jpg", CAT.read_bytes()))
+    assert has_text(page, "1 of 3 classified. 2 not: see below.")
+    assert "cat, " in answer_of(page, "cat.jpg")
+    alerts = " ".join(page.get_by_role("alert").all_inner_texts())
+    assert "huge.jpg was not classified. It has 25.0 MB" in alerts
+    assert "letter.png was not classified." in alerts
+    assert "not a picture but text" in alerts
+
+
+def test_answers_are_a_table_and_a_csv_file(open_voila):
+    page = open_voila()
+    choose(page, *list_samples().values())
+    assert has_text(page, "2 of 2 classified.")
+    page.get_by_text("All 2 answers as a table").click()
+    assert page.get_by_role("rowheader", name="coffee.jpg").is_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download answers.csv").click()
+    lines = download.value.path().read_text().splitlines()
+    assert lines[0].startswith("picture,unsure,class_1,probability_1")
+    assert lines[1].startswith("cat.jpg,false,cat,0.9")
+    page.get_by_role("button", name="Forget all").click()
+    assert has_text(page, "All forgotten.")
+    assert not page.get_by_text("cat.jpg", exact=True).is_visible()
+
+
+def test_the_crop_moves_by_pointer_and_by_keys(open_voila):
+    page = open_voila()
+    choose(page, CAT)
+    answer_of(page, "cat.jpg")
+    page.get_by_role("button", name="Move the crop").click()
+    square = page.get_by_role("group", name="The square that the network is shown")
+    answer_of(page, "This part")
+    views = page.get_by_role("img", name="What the network saw")
+    shown = {views.nth(1).get_attribute("src")}
+
+    def changed():
+        page.wait_for_function(
+            "([selector, old]) => !old.includes(document.querySelectorAll(selector)[1].src)",
+            arg=["img[alt^='What the network saw']", list(shown)],
+        )
+        shown.add(views.nth(1).get_attribute("src"))
+
+    square.scroll_into_view_if_needed()
+    box = square.bounding_box()
+    page.mouse.move(box["x"] + 40, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 10, box["y"] + 40, steps=4)
+    page.mouse.up()
+    changed()
+    for key in ("-", "ArrowRight", "ArrowDown"):
+        square.press(key)
+        changed()
+    assert len(shown) == 5
+    slider = page.get_by_role("slider").first
+    assert slider.is_visible()
+
+
+def test_everything_works_with_the_keyboard_alone(open_lab):
+    page = open_lab()
+    button = page.get_by_role("button", name="Choose pictures")
+    button.focus()
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(CAT)
+    answer_of(page, "cat.jpg")
+    seen = []
+    for _ in range(20):  # on from the button: every part comes in turn, and none keeps the focus
+        page.keyboard.press("Tab")
+        seen.append(
+            page.evaluate("document.activeElement.innerText || document.activeElement.tagName")
+        )
+        if seen[-1] == "Where it looked":
+            break
+    assert seen.count("Classify") == 2, seen
+    page.keyboard.press("Space")
+    assert has_text(page, "In colour: what spoke for")
+
+
+def test_a_dark_theme_stays_readable(open_voila):
+    page = open_voila("?theme=dark")
+    choose(page, CAT)
+    answer_of(page, "cat.jpg")
+    text, ground = page.evaluate(
+        """() => {
+            const caption = document.querySelector("figcaption");
+            let node = caption;
+            while (getComputedStyle(node).backgroundColor === "rgba(0, 0, 0, 0)")
+                node = node.parentElement;
+            return [getComputedStyle(caption).color, getComputedStyle(node).backgroundColor];
+        }"""
+    )
+    light, dark = (sum(map(int, re.findall(r"\d+", colour)[:3])) / 3 for colour in (text, ground))
+    assert light - dark > 120, (text, ground)
+
+
+def test_no_saved_notebook_holds_a_picture(open_lab, folder):
+    page = open_lab()
+    choose(page, as_file("me.jpg", photo(0.5)))
+    answer_of(page, "me.jpg")
+    for name in ("Where it looked", "Move the crop", "Why this answer?"):
+        page.get_by_role("button", name=name).click()
+        page.wait_for_timeout(1000)
+    page.keyboard.press("Control+s")
+    path = folder / "app.ipynb"
+    page.wait_for_function("() => document.title.indexOf('*') < 0")
+    page.wait_for_timeout(1500)
+    text = path.read_text()
+    assert "me.jpg" in text  # the state of the widgets was saved
+    assert not find_pictures(text)
+    assert find_pictures(json.dumps({"state": render_one()}))  # and the search would find one
+
+
+def render_one():
+    from cifar_utils.prediction_html import render_image_html
+
+    return render_image_html(Image.open(CAT).resize((9, 9)), "me")
+
+
+def find_pictures(text):
+    """Return every piece of base64 in a text that decodes to a picture."""
+    found = []
+    for piece in re.findall(r"[A-Za-z0-9+/]{40,}={0,2}", text):
+        try:
+            found.append(Image.open(io.BytesIO(base64.b64decode(piece + "=" * (-len(piece) % 4)))))
+        except Exception:  # not base64, or no picture
+            continue
+    return found
