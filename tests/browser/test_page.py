@@ -256,6 +256,13 @@ def test_nothing_comes_from_elsewhere_and_the_policy_holds(open_page, url):
     assert not page.evaluate("window.ran")
 
 
+def test_a_form_on_another_site_is_refused(open_page, url):
+    form = f'<form method="post" enctype="multipart/form-data" action="{url}predict">'
+    page = open_page(f"data:text/html,{form}<button>Win a prize</button></form>")
+    page.get_by_role("button").click()
+    expect(page.get_by_role("heading")).to_contain_text("Another web site sent this")
+
+
 def test_the_folder_is_read_again_without_a_restart(open_page, start_server, tmp_path):
     images = tmp_path / "Images"
     arguments = ["cifar_utils", "serve", "--port", "{port}", "--images", str(images)]
