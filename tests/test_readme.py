@@ -107,7 +107,7 @@ def test_the_tree_names_every_module():
     for path in (ROOT / "cifar_utils").rglob("*.py"):
         if not path.stem.startswith("__"):
             assert path.stem in named, f"{path.stem} is not in the README's tree"
-    for folder in ("data", "plots", "samples", "web"):
+    for folder in ("data", "front", "plots", "samples", "web"):
         assert f"{folder}/" in tree
 
 
@@ -117,4 +117,4 @@ def test_the_tree_names_nothing_that_is_not_there():
     for line in tree.splitlines():
         if line.startswith("  "):
             for name in re.findall(r"[a-z_]+", re.split(r"\s{2,}", line.strip())[0]):
-                assert name in modules | {"data", "plots", "weights", "samples", "web"}, name
+                assert name in modules | {"data", "front", "plots", "weights", "samples", "web"}, name
