@@ -29,11 +29,11 @@ LARGE_UPLOADS := "{'websocket_max_message_size': 104857600}"
 COLAB := .venv-colab
 COLAB_READY := $(COLAB)/.ready
 COLAB_TESTS := colab widget inference models pictures training batches checkpoints \
-	preprocessing evaluation plots files layers fast_network muon tta pretrained calibration views
+	preprocessing evaluation plots files layers fast_network muon tta pretrained calibration views diagnosis
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' $(MAKEFILE_LIST) | \
-		awk '{ printf "  %s %-10s", $$1, $$2; $$1 = $$2 = ""; print }'
+		awk '{ printf "  %s %-13s", $$1, $$2; $$1 = $$2 = ""; print }'
 
 run: $(READY)  ## run the five notebooks and write a report; ARGS="--recipe baseline" adds options
 	@$(BIN)/python -m cifar_utils run $(ARGS)

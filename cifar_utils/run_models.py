@@ -19,7 +19,9 @@ from cifar_utils.scenes import make_scenes
 from cifar_utils.views import VIEWS
 
 SCENES = 1000  # at most, for the calibration of photographs; a few seconds
-PHOTO_TARGET = 0.95  # of confident answers about scenes; 98 % would leave next to none
+# Of confident answers about scenes. Chosen on scenes and on pictures of none of the classes: at
+# 95 % three times as many of these get a confident answer, at 98 % a third fewer scenes do.
+PHOTO_TARGET = 0.97
 LEAST_FOR_CALIBRATION = 100  # held-out images; fewer say nothing about one answer in fifty
 
 

@@ -117,4 +117,6 @@ def test_the_tree_names_nothing_that_is_not_there():
     for line in tree.splitlines():
         if line.startswith("  "):
             for name in re.findall(r"[a-z_]+", re.split(r"\s{2,}", line.strip())[0]):
-                assert name in modules | {"data", "front", "plots", "weights", "samples", "web"}, name
+                assert name in modules | {"data", "front", "plots", "weights", "samples", "web"}, (
+                    name
+                )
