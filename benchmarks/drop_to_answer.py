@@ -145,7 +145,7 @@ def main():
             lab.terminate()
         voila, url = start(["voila", str(app)], "/")
         try:
-            page = browser.new_page(viewport={"width": 900, "height": 700})
+            page = browser.new_page(viewport={"width": 900, "height": 820})
             page.goto(url)
             rows += measure(page, "Voilà")
             take_screenshot(page)
