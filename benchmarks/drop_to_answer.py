@@ -152,7 +152,7 @@ def main():
         finally:
             voila.terminate()
         browser.close()
-    machine = f"{count_cores()} cores of {detect_processor()}"
+    machine = f"{count_cores()} cores of {detect_processor().name}"
     path = write_json(
         FILE, {"command": "python benchmarks/drop_to_answer.py", "machine": machine, "rows": rows}
     )

@@ -344,7 +344,7 @@ def make_crops():
     told = ", ".join(f"{name} {test[name]['accuracy']:.1%}" for name in simple)
     answers = test["answers"]
     return table + (
-        f"\nOn {answers['n']:,} scenes of test images, once: {test['chosen']['accuracy']:.1%} with"
+        f"\nOn {answers['n']:,} scenes of test images: {test['chosen']['accuracy']:.1%} with"
         f" the choice of this project; {told}. {answers['coverage']:.0%} of them get an answer that"
         f" is not called unsure, and {answers['accuracy']:.1%} of these are right.\n"
     )

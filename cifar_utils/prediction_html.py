@@ -95,7 +95,7 @@ def render_table_html(rows, csv) -> str:
     )
     data = base64.b64encode(csv.encode()).decode("ascii")
     return (
-        f'<details style="color:{TEXT_COLOUR}"><summary>All {len(rows)} answers as a table'
+        f'<details style="color:{TEXT_COLOUR}"><summary>All answers as a table ({len(rows)})'
         "</summary><table><thead><tr>"
         '<th scope="col" style="text-align:left">picture</th>'
         f'<th scope="col" style="text-align:left">answer</th><th scope="col" style="{RIGHT}">'

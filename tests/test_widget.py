@@ -393,7 +393,7 @@ def test_without_the_data_a_test_image_says_how_to_get_it(monkeypatch):
 def test_answers_become_a_table_and_csv_and_are_forgotten(panel):
     drop(panel, **{"a.jpg": photo(), "b & c.jpg": b"text"})
     table = panel.table.value
-    assert "All 2 answers" in table
+    assert "All answers as a table (2)" in table
     assert "b &amp; c.jpg" in table
     data = re.search('base64,([^"]+)', table).group(1)
     lines = base64.b64decode(data).decode().splitlines()

@@ -250,7 +250,7 @@ def test_answers_are_a_table_and_a_csv_file(open_voila):
     page = open_voila()
     choose(page, *list_samples().values())
     assert has_text(page, "2 of 2 classified.")
-    page.get_by_text("All 2 answers as a table").click()
+    page.get_by_text("All answers as a table (2)").click()
     assert page.get_by_role("rowheader", name="coffee.jpg").is_visible()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download answers.csv").click()
