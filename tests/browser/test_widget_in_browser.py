@@ -24,10 +24,12 @@ MANAGER = "@jupyter-widgets/jupyterlab-manager"
 IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"  # the kernel has started
 
 
-def flags(target):
+def flags(target, folder):
     """Return the options that `make lab` or `make app` gives its server."""
+    ready = folder / "ready"  # newer than what the environment is made of: nothing is installed
+    ready.touch()
     command = subprocess.run(
-        ["make", "-n", target, "READY=Makefile"], cwd=ROOT, capture_output=True, text=True
+        ["make", "-n", target, f"READY={ready}"], cwd=ROOT, capture_output=True, text=True
     ).stdout
     return [word for word in shlex.split(command.replace("\\\n", "")) if word.startswith("--")]
 
@@ -55,7 +57,7 @@ def lab(start_server, folder):
     """Start JupyterLab as `make lab` does, with its setting to save widgets' state switched on."""
     settings = folder / "settings"
     write_settings(settings, MANAGER, "plugin", {"saveState": True})
-    ours = [flag for flag in flags("lab") if "notebook-dir" not in flag]
+    ours = [flag for flag in flags("lab", folder) if "notebook-dir" not in flag]
     options = [f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=", "--no-browser"]
     return start_server(
         ["jupyterlab", *ours, *options, "--port={port}", "--allow-root"],
@@ -69,7 +71,7 @@ def voila(start_server, folder):
     """Start Voilà as `make app` does."""
     notebook = str(folder / "app.ipynb")
     return start_server(
-        ["voila", notebook, *flags("app"), "--no-browser", "--port={port}"],
+        ["voila", notebook, *flags("app", folder), "--no-browser", "--port={port}"],
         "http://127.0.0.1:{port}/",
     )
 
