@@ -52,6 +52,19 @@ def folder(tmp_path_factory):
     return folder
 
 
+def run_cell(page):
+    """Run the notebook's cell; again, if the kernel was there but not yet tied to the page."""
+    page.locator(IDLE).first.wait_for(timeout=60_000)
+    prompt = page.locator(".jp-CodeCell .jp-InputPrompt").first
+    for _ in range(10):
+        page.locator(".jp-CodeCell .cm-content").first.click()
+        page.keyboard.press("Control+Enter")
+        page.wait_for_timeout(2000)
+        if prompt.inner_text().strip() != "[ ]:":
+            return
+    pytest.fail("The cell does not run.")
+
+
 @pytest.fixture(scope="module")
 def lab(start_server, folder):
     """Start JupyterLab as `make lab` does, with its setting to save widgets' state switched on."""
@@ -86,9 +99,7 @@ def open_notebook(open_page, start_server, folder):
             ["notebook", *options, "--port={port}", "--allow-root"], "http://127.0.0.1:{port}/tree"
         )
         page = open_page(url.replace("/tree", "/notebooks/app.ipynb"))
-        page.locator(IDLE).first.wait_for(timeout=60_000)
-        page.locator(".jp-CodeCell .cm-content").first.click()
-        page.keyboard.press("Control+Enter")
+        run_cell(page)
         return page
 
     return open_one
@@ -123,9 +134,7 @@ def open_lab(open_page, lab):
 
     def open_one(notebook="app.ipynb", **options):
         page = open_page(f"{lab}/tree/{notebook}?reset", **options)
-        page.locator(IDLE).first.wait_for(timeout=60_000)
-        page.locator(".jp-CodeCell .cm-content").first.click()
-        page.keyboard.press("Control+Enter")
+        run_cell(page)
         button = "Choose pictures" if notebook == "app.ipynb" else "Upload pictures"
         page.get_by_role("button", name=button).wait_for(timeout=60_000)
         return page
