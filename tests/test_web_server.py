@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from click.testing import CliRunner
+from pipeline_process import accept_ctrl_c
 
 from cifar_utils.__main__ import main
 from cifar_utils.errors import CifarError
@@ -48,6 +49,7 @@ def serving(folder, *arguments, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=accept_ctrl_c,
     )
     try:
         while True:
