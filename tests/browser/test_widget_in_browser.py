@@ -52,11 +52,27 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run_cell(page):
-    """Run the notebook's cell; again, if the kernel was there but not yet tied to the page."""
+def copy_notebook(folder, name="app.ipynb"):
+    """Return the name of a copy that is this test's alone: one kernel, one page, one file."""
+    copy = f"{len(list(folder.glob('*.ipynb')))}-{name}"
+    shutil.copy(folder / name, folder / copy)
+    return copy
+
+
+def run_cell(page, server, name):
+    """Run a notebook's cell, once its kernel is tied to the page."""
+    page.locator(".jp-CodeCell .cm-content").first.wait_for(timeout=60_000)
+    for _ in range(120):
+        sessions = page.request.get(f"{server}/api/sessions").json()
+        kernels = [one["kernel"] for one in sessions if one["path"] == name]
+        if any(one["connections"] and one["execution_state"] == "idle" for one in kernels):
+            break
+        page.wait_for_timeout(500)
     page.locator(IDLE).first.wait_for(timeout=60_000)
     prompt = page.locator(".jp-CodeCell .jp-InputPrompt").first
     for _ in range(10):
+        if page.locator(".jp-Dialog").is_visible():  # the page did not know its kernel yet
+            page.keyboard.press("Escape")
         page.locator(".jp-CodeCell .cm-content").first.click()
         page.keyboard.press("Control+Enter")
         page.wait_for_timeout(2000)
@@ -98,8 +114,9 @@ def open_notebook(open_page, start_server, folder):
         url = start_server(
             ["notebook", *options, "--port={port}", "--allow-root"], "http://127.0.0.1:{port}/tree"
         )
-        page = open_page(url.replace("/tree", "/notebooks/app.ipynb"))
-        run_cell(page)
+        name = copy_notebook(folder)
+        page = open_page(url.replace("/tree", f"/notebooks/{name}"))
+        run_cell(page, url.removesuffix("/tree"), name)
         return page
 
     return open_one
@@ -119,7 +136,7 @@ def open_classic(open_page, start_server, folder):
             "http://127.0.0.1:{port}/nbclassic/tree",
             python=os.path.abspath(python),
         )
-        page = open_page(url.replace("/tree", "/notebooks/app.ipynb"))
+        page = open_page(url.replace("/tree", f"/notebooks/{copy_notebook(folder)}"))
         page.locator(".code_cell .CodeMirror").first.click(timeout=60_000)
         page.locator(".kernel_idle_icon").wait_for(timeout=60_000)
         page.keyboard.press("Control+Enter")
@@ -129,12 +146,14 @@ def open_classic(open_page, start_server, folder):
 
 
 @pytest.fixture
-def open_lab(open_page, lab):
-    """Give a function that opens a notebook and runs it."""
+def open_lab(open_page, lab, folder):
+    """Give a function that opens a copy of a notebook and runs it; `page.path` is the copy."""
 
     def open_one(notebook="app.ipynb", **options):
-        page = open_page(f"{lab}/tree/{notebook}?reset", **options)
-        run_cell(page)
+        name = copy_notebook(folder, notebook)
+        page = open_page(f"{lab}/tree/{name}?reset", **options)
+        page.path = folder / name
+        run_cell(page, lab.removesuffix("/lab"), name)
         button = "Choose pictures" if notebook == "app.ipynb" else "Upload pictures"
         page.get_by_role("button", name=button).wait_for(timeout=60_000)
         return page
@@ -343,7 +362,7 @@ def test_a_dark_theme_stays_readable(open_voila):
     assert light - dark > 120, (text, ground)
 
 
-def test_no_saved_notebook_holds_a_picture(open_lab, folder):
+def test_no_saved_notebook_holds_a_picture(open_lab):
     page = open_lab()
     choose(page, as_file("me.jpg", photo(0.5)))
     answer_of(page, "me.jpg")
@@ -351,10 +370,9 @@ def test_no_saved_notebook_holds_a_picture(open_lab, folder):
         page.get_by_role("button", name=name).click()
         page.wait_for_timeout(1000)
     page.keyboard.press("Control+s")
-    path = folder / "app.ipynb"
     page.wait_for_function("() => document.title.indexOf('*') < 0")
     page.wait_for_timeout(1500)
-    text = path.read_text()
+    text = page.path.read_text(encoding="utf-8")
     assert "me.jpg" in text  # the state of the widgets was saved
     assert not find_pictures(text)
     assert find_pictures(json.dumps({"state": render_one()}))  # and the search would find one
