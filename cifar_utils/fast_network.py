@@ -3,8 +3,10 @@
 After airbench (Jordan, "94 % on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498).
 """
 
+import functools
+
 from cifar_utils.backend import keras
-from cifar_utils.layers import FusedBatchNormalization, PartialIdentity, PatchWhitening
+from cifar_utils.layers import FusedBatchNormalization, FusedGelu, PartialIdentity, PatchWhitening
 
 PATCH_SIZE = 2
 # Of batch normalisation. airbench's 1e-12 would divide a map that is zero everywhere by nearly
@@ -23,8 +25,8 @@ def build_fast_network(recipe, num_classes=10, training=False):
         recipe: A `recipes.Recipe`; its `widths`, `bn_momentum` and `logit_scale` are used.
         num_classes: Number of outputs.
         training: Whether to build it for training: with its initial weights (all but those of
-            `whitening`, which needs `adapt`), fused batch normalisation, and for images of any
-            size. Else of Keras's own layers, for 32x32; `set_weights` takes the other's.
+            `whitening`, which needs `adapt`), fused normalisation and activation, and for images of
+            any size. Else of Keras's own layers, for 32x32; `set_weights` takes the other's.
 
     Returns:
         An uncompiled `keras.Model` from float32 images (n, 32, 32, 3) in [0, 1] to class
@@ -32,6 +34,7 @@ def build_fast_network(recipe, num_classes=10, training=False):
     """
     layers = keras.layers
     norm = FusedBatchNormalization if training else layers.BatchNormalization
+    gelu = FusedGelu if training else functools.partial(layers.Activation, "gelu")
     size = None if training else 32
     stack = [keras.Input((size, size, 3), name="images")]
     if training:
@@ -39,7 +42,7 @@ def build_fast_network(recipe, num_classes=10, training=False):
     else:
         filters = 2 * PATCH_SIZE**2 * 3
         stack.append(layers.Conv2D(filters, PATCH_SIZE, trainable=False, name="whitening"))
-    stack.append(layers.Activation("gelu", name="whitening_gelu"))
+    stack.append(gelu(name="whitening_gelu"))
     for block, filters in enumerate(recipe.widths, start=1):
         for place in (1, 2):
             name = f"conv{block}_{place}"
@@ -56,7 +59,7 @@ def build_fast_network(recipe, num_classes=10, training=False):
                     scale=False,
                     name=f"{name}_bn",
                 ),
-                layers.Activation("gelu", name=f"{name}_gelu"),
+                gelu(name=f"{name}_gelu"),
             ]
     spread = keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
     stack += [
