@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from cifar_utils.errors import ParameterError, suggest
 
 DATASET_NAMES = ("auto", "cifar10", "synthetic")
-RECIPE_NAMES = ("quick", "fast", "baseline")
+RECIPE_NAMES = ("quick", "fast", "accurate", "baseline")
 SCHEDULE_NAMES = ("code", "prose", "cosine", "linear")
 PRECISION_NAMES = ("auto", "float32", "bfloat16")
 
