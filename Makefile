@@ -31,6 +31,10 @@ COLAB_READY := $(COLAB)/.ready
 COLAB_TESTS := colab widget inference models pictures training batches checkpoints \
 	preprocessing evaluation plots files layers fast_network muon tta pretrained calibration views diagnosis
 
+# A third one, with JAX and no TensorFlow.
+JAX := .venv-jax
+JAX_READY := $(JAX)/.ready
+
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' $(MAKEFILE_LIST) | \
 		awk '{ printf "  %s %-13s", $$1, $$2; $$1 = $$2 = ""; print }'
@@ -39,13 +43,16 @@ run: $(READY)  ## run the five notebooks and write a report; ARGS="--recipe base
 	@$(BIN)/python -m cifar_utils run $(ARGS)
 
 test: $(READY)  ## run all tests: pytest, nbval, the pipeline with small parameters
-	@$(BIN)/python -m pytest -m "not browser" $(ARGS)
+	@$(BIN)/python -m pytest -m "not browser and not jax" $(ARGS)
 
 test-browser: $(READY) $(COLAB_READY)  ## run the tests that look through a real Chromium
 	@CIFAR_COLAB_PYTHON=$(COLAB)/bin/python $(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 test-colab: $(COLAB_READY)  ## run what matters in Colab with the oldest versions that are supported
 	@$(COLAB)/bin/python -m pytest -m "not slow and not onnx" $(COLAB_TESTS:%=tests/test_%.py) $(ARGS)
+
+test-jax: $(READY) $(JAX_READY)  ## train every recipe with JAX and no TensorFlow, and compare
+	@CIFAR_JAX_PYTHON=$(JAX)/bin/python $(BIN)/python -m pytest -m jax tests/test_jax.py $(ARGS)
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --notebook-dir=. --ServerApp.tornado_settings=$(LARGE_UPLOADS) \
@@ -76,7 +83,7 @@ links: $(READY)  ## write the project's address from pyproject.toml into the not
 	@$(BIN)/python -m cifar_utils links
 
 clean:  ## remove the environments; runs and data stay
-	rm -rf $(VENV) $(COLAB)
+	rm -rf $(VENV) $(COLAB) $(JAX)
 
 # One stamp, touched at the very end: an installation that was cut off is done again.
 $(READY): pyproject.toml constraints.txt
@@ -99,4 +106,10 @@ $(COLAB_READY): pyproject.toml constraints-colab.txt
 	done; echo "make test-colab needs Python 3.11 or 3.12, as Colab has."; exit 1
 	@$(COLAB)/bin/python -m pip install --disable-pip-version-check --constraint constraints-colab.txt \
 		$(subst [and-cuda],-cpu,$(TENSORFLOW)) --editable . pytest hypothesis setuptools nbclassic
+	@touch $@
+
+$(JAX_READY): pyproject.toml constraints.txt
+	@$(PYTHON) -m venv --clear $(JAX)
+	@$(JAX)/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt \
+		--editable '.[jax,lab]'
 	@touch $@

@@ -22,7 +22,8 @@ def build_fast_network(recipe, num_classes=10, training=False):
     maximum of each map; one dense layer, its outputs scaled down.
 
     Args:
-        recipe: A `recipes.Recipe`; its `widths`, `bn_momentum` and `logit_scale` are used.
+        recipe: A `recipes.Recipe`; its `widths`, `whitening`, `identity`, `bn_momentum` and
+            `logit_scale` are used.
         num_classes: Number of outputs.
         training: Whether to build it for training: with its initial weights (all but those of
             `whitening`, which needs `adapt`), fused normalisation and activation, and for images of
@@ -37,18 +38,34 @@ def build_fast_network(recipe, num_classes=10, training=False):
     gelu = FusedGelu if training else functools.partial(layers.Activation, "gelu")
     size = None if training else 32
     stack = [keras.Input((size, size, 3), name="images")]
-    if training:
+    spread = keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
+    if training and recipe.whitening:
         stack.append(PatchWhitening(PATCH_SIZE, name="whitening"))
     else:
-        filters = 2 * PATCH_SIZE**2 * 3
-        stack.append(layers.Conv2D(filters, PATCH_SIZE, trainable=False, name="whitening"))
+        stack.append(
+            layers.Conv2D(
+                2 * PATCH_SIZE**2 * 3,
+                PATCH_SIZE,
+                trainable=not recipe.whitening,
+                kernel_initializer=spread,
+                name="whitening",
+            )
+        )
     stack.append(gelu(name="whitening_gelu"))
+    # What is saved shall load without our initialiser; its weights replace all of them anyway.
+    kernels = PartialIdentity() if training and recipe.identity else spread
     for block, filters in enumerate(recipe.widths, start=1):
         for place in (1, 2):
             name = f"conv{block}_{place}"
-            initial = {"kernel_initializer": PartialIdentity()} if training else {}
             stack.append(
-                layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name, **initial)
+                layers.Conv2D(
+                    filters,
+                    3,
+                    padding="same",
+                    use_bias=False,
+                    kernel_initializer=kernels,
+                    name=name,
+                )
             )
             if place == 1:
                 stack.append(layers.MaxPooling2D(2, name=f"pool{block}"))
@@ -61,7 +78,6 @@ def build_fast_network(recipe, num_classes=10, training=False):
                 ),
                 gelu(name=f"{name}_gelu"),
             ]
-    spread = keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
     stack += [
         layers.GlobalMaxPooling2D(name="pool"),
         layers.Dense(

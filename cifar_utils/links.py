@@ -7,7 +7,7 @@ import re
 
 from cifar_utils.errors import CifarError
 from cifar_utils.files import notebooks_dir, read_project_table, write_text
-from cifar_utils.runs import STAGES
+from cifar_utils.runs import NOTEBOOKS
 
 ADDRESS_KEY = "Repository"
 BRANCH = "main"
@@ -90,7 +90,7 @@ def link_notebook(notebook, stage, address):
 
     Args:
         notebook: An nbformat 4 notebook; changed in place.
-        stage: Its name, one of `STAGES`.
+        stage: Its name, one of `runs.NOTEBOOKS`.
         address: From `read_address`.
 
     Returns:
@@ -127,7 +127,7 @@ def write_links(check=False):
 
     address = read_address()
     changed = {}
-    for stage in STAGES:
+    for stage in NOTEBOOKS:
         path = notebooks_dir() / f"{stage}.ipynb"
         text = path.read_text(encoding="utf-8")
         notebook = link_notebook(nbformat.reads(text, as_version=4), stage, address)

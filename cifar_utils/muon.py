@@ -45,7 +45,7 @@ class Muon(keras.optimizers.Optimizer):
         bias_ratio: Learning rate of vectors over that of kernels.
         sgd_momentum: Of matrices and vectors.
         sgd_decay: Share of a matrix or vector lost per step, over the learning rate.
-        ns_steps: Newton-Schulz iterations.
+        ns_steps: Newton-Schulz iterations; with 0 kernels get plain Nesterov SGD as well.
     """
 
     def __init__(
@@ -87,15 +87,15 @@ class Muon(keras.optimizers.Optimizer):
         momentum = self.momentum if is_kernel else self.sgd_momentum
         self.assign(average, average * momentum + gradient)
         step = gradient + average * momentum  # Nesterov
-        if is_kernel:
+        if is_kernel and self.ns_steps:
             filters = variable.shape[-1]
             matrix = ops.transpose(ops.reshape(step, (-1, filters)))
             step = ops.reshape(ops.transpose(orthogonalise(matrix, self.ns_steps)), variable.shape)
             scale = filters**0.5 / (ops.norm(ops.reshape(variable, (-1,))) + 1e-7)
             self.assign(variable, variable * scale - rate * step)
         else:
-            ratio = self.dense_ratio if len(variable.shape) > 1 else self.bias_ratio
-            decay = self.sgd_decay * rate
+            ratio = {1: self.bias_ratio, 2: self.dense_ratio}.get(len(variable.shape), 1.0)
+            decay = 0.0 if is_kernel else self.sgd_decay * rate
             self.assign(variable, variable * (1 - decay) - rate * ratio * step)
 
     def get_config(self):

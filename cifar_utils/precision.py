@@ -1,6 +1,7 @@
 """Which number format a training uses: bfloat16 where the hardware has it, else float32."""
 
 import contextlib
+import os
 import time
 
 from cifar_utils.errors import ParameterError
@@ -30,8 +31,9 @@ def check_precision(name):
 def choose_precision(name):
     """Decide what "auto" means on this machine.
 
-    An x86 processor with AVX512-BF16 or AMX gets bfloat16. Any other hardware that says it has it
-    (a GPU, an ARM processor) is measured for a moment, and gets it if it is faster.
+    With TensorFlow, an x86 processor with AVX512-BF16 or AMX gets bfloat16. Any other hardware that
+    says it has it (a GPU, an ARM processor), or another backend, is measured for a moment, and gets
+    it if it is faster.
 
     Args:
         name: "auto", "float32" or "bfloat16".
@@ -46,7 +48,8 @@ def choose_precision(name):
     if name != "auto":
         return name
     processor, on_gpu = detect_processor(), bool(find_nvidia_gpus())
-    if not on_gpu and set(FAST_BF16) & set(processor.features):
+    known = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" and not on_gpu
+    if known and set(FAST_BF16) & set(processor.features):
         return "bfloat16"
     if not on_gpu and not processor.bf16:
         return "float32"

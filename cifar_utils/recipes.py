@@ -1,6 +1,7 @@
 """Named, frozen sets of hyper-parameters. No TensorFlow here."""
 
 import dataclasses
+import json
 from dataclasses import dataclass
 
 from cifar_utils.parameters import check_parameters
@@ -28,7 +29,9 @@ class Recipe:
         deterministic: Whether TensorFlow may use only kernels whose result does not depend on
             the order in which threads finish.
         network: "documented" or "fast"; see `models.build_model`.
-        optimizer: "adam" or "muon"; see `muon.Muon`.
+        optimizer: "adam", "muon" or, to compare with that, "sgd" with Nesterov momentum.
+        whitening: Whether the fast network's first layer whitens; else it is an ordinary one.
+        identity: Whether the fast network's kernels start as identities; else at random.
         label_smoothing: Share of the target that is spread over all classes.
         alternating: Whether mirroring alternates from epoch to epoch; see
             `preprocessing.Augmentation`.
@@ -63,6 +66,8 @@ class Recipe:
     deterministic: bool = True
     network: str = "documented"
     optimizer: str = "adam"
+    whitening: bool = True
+    identity: bool = True
     label_smoothing: float = 0.0
     alternating: bool = False
     whole_pixels: bool = False
@@ -125,7 +130,7 @@ class FastRecipe(Recipe):
 
 @dataclass(frozen=True)
 class Quick(FastRecipe):
-    """A small fast network: more than the documented accuracy, in a minute or two on two cores.
+    """A small fast network: more than the documented accuracy, in half a minute to a minute or two.
 
     Command: `python -m cifar_utils run` (the default recipe).
 
@@ -144,7 +149,7 @@ class Quick(FastRecipe):
 
 @dataclass(frozen=True)
 class Fast(FastRecipe):
-    """The fast network at airbench's width.
+    """The fast network at airbench's width, smaller images first.
 
     Command: `python -m cifar_utils run --recipe fast`.
 
@@ -169,6 +174,8 @@ class Accurate(Fast):
     """A wider fast network, trained for longer.
 
     Command: `python -m cifar_utils run --recipe accurate`.
+
+    Measured: not yet.
     """
 
     name: str = "accurate"
@@ -179,8 +186,13 @@ class Accurate(Fast):
 
 RECIPES = {recipe.name: recipe for recipe in (Quick(), Fast(), Accurate(), Baseline())}
 # How a run is executed, and not what is computed.
-EXECUTION_FIELDS = ("steps_per_execution", "deterministic", "precision")
+EXECUTION_FIELDS = ("steps_per_execution", "deterministic")
 RECIPE_FIELDS = tuple(field.name for field in dataclasses.fields(Recipe))
+
+
+def recipe_to_json(recipe):
+    """Return a recipe as it reads from a file: a dict of numbers, texts and lists."""
+    return json.loads(json.dumps(dataclasses.asdict(recipe)))
 
 
 def recipe_from_json(saved):

@@ -1,12 +1,11 @@
 """The results that this project states: small files of finished runs, under `outputs/reference`."""
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_utils.files import project_root
-from cifar_utils.recipes import EXECUTION_FIELDS, RECIPES
+from cifar_utils.recipes import EXECUTION_FIELDS, RECIPES, recipe_to_json
 
 LEAK_FILE = "baseline/test_set_leak.json"
 
@@ -62,7 +61,7 @@ def find_changes(info):
         Name to the run's own value; {} for the plain recipe.
     """
     used = info["recipe"]
-    plain = json.loads(json.dumps(dataclasses.asdict(RECIPES[used["name"]])))
+    plain = recipe_to_json(RECIPES[used["name"]])
     used = json.loads(json.dumps(used))  # tuples and lists are the same
     return {
         name: used[name]

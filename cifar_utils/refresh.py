@@ -11,13 +11,13 @@ from cifar_utils.errors import CifarError
 from cifar_utils.files import notebooks_dir, write_text
 from cifar_utils.kernels import CellFailed, KernelDied, NotebookRun, catch_signals, watch_notebook
 from cifar_utils.opening import create_run
-from cifar_utils.runs import STAGES
+from cifar_utils.runs import NOTEBOOKS, STAGES
 
 
 def refresh_notebooks(stream=None):
     """Execute all notebooks on CIFAR-10 in a new run, then replace the committed ones.
 
-    All five are executed before the first is replaced, so that a failure leaves them as they were.
+    All are executed before the first is replaced, so that a failure leaves them as they were.
 
     Args:
         stream: Where progress is shown; None is stdout.
@@ -33,11 +33,12 @@ def refresh_notebooks(stream=None):
     create_run(name, {"recipe": "quick", "dataset": "cifar10", "seed": 0})
     with tempfile.TemporaryDirectory() as folder, catch_signals() as signals:
         done = []
-        for stage in STAGES:
+        for stage in NOTEBOOKS:
             print(f"{stage} …", file=stream or sys.stdout, flush=True)
             target = Path(folder) / f"{stage}.ipynb"
             source = notebooks_dir() / target.name
-            notebook = NotebookRun(source, target, {"run_name": name}).start()
+            parameters = {"run_name": name} if stage in STAGES else {"dataset": "cifar10"}
+            notebook = NotebookRun(source, target, parameters).start()
             try:
                 watch_notebook(notebook, signals)
             except (CellFailed, KernelDied) as error:

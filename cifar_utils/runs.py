@@ -31,6 +31,8 @@ STAGES = (
     "04_evaluation",
     "05_inference_widget",
 )
+# Those that are read and run on their own, outside of the pipeline, come last.
+NOTEBOOKS = (*STAGES, "06_why_it_is_fast")
 RUN_BYTES = 60e6  # weights in two formats, a checkpoint and its successor, figures, notebooks
 FIGURE_DPI = 144
 

@@ -2,11 +2,12 @@
 
 import dataclasses
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
 from cifar_utils.backend import keras
-from cifar_utils.batches import FollowEpoch, make_source, without_autotune
+from cifar_utils.batches import ArraySource, FollowEpoch, make_source, without_autotune
 from cifar_utils.checkpoints import SaveCheckpoint, restore_checkpoint, write_history
 from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.machine import detect_processor
@@ -19,6 +20,7 @@ from cifar_utils.preprocessing import Preprocessing, one_hot, scale_images, spre
 from cifar_utils.progress import LogEvents
 from cifar_utils.run_models import save_trained
 
+VAL_BATCH = 500  # images per step of validation
 WHITENING_IMAGES = 5_000  # airbench's number: 4.8 million patches for twelve directions
 
 
@@ -69,6 +71,9 @@ def make_optimizer(recipe, steps_per_epoch):
     schedule = build_schedule(recipe, steps_per_epoch)
     if recipe.optimizer == "adam":
         return keras.optimizers.Adam(schedule)
+    if recipe.optimizer == "sgd":
+        # airbench's ratios before it had Muon: kernels and matrices alike, vectors 64 times faster.
+        return Muon(schedule, momentum=0.85, dense_ratio=1.0, bias_ratio=64.0, ns_steps=0)
     return Muon(
         schedule,
         dense_ratio=recipe.dense_rate * recipe.batch_size,
@@ -107,14 +112,9 @@ def train(run, callbacks=()):
     """
     dataset, recipe, preprocessing = run.dataset, run.recipe, get_preprocessing(run)
     precision = _choose_precision(run, recipe)
-    train_part, val_part = preprocessing.split(dataset.train_labels)
-    images, labels = dataset.train_images[train_part], dataset.train_labels[train_part]
     began, start = time.time(), time.perf_counter()
-    seed_everything(preprocessing.seed, recipe.deterministic)
-    source, batches = make_source(images, labels, recipe.batch_size, preprocessing)
-    with use_precision(precision):
-        model = compile_model(recipe, len(source))
-    adapt_whitening(model, images)
+    ready = prepare_training(recipe, dataset, preprocessing, precision)
+    model, source = ready.model, ready.source
     identity = {"recipe": dataclasses.asdict(recipe), "data": dataset.fingerprint}
     identity |= {"preprocessing": preprocessing.to_json(), "precision": precision}
     state = restore_checkpoint(model, run.path("checkpoint.npz"), identity)
@@ -122,10 +122,10 @@ def train(run, callbacks=()):
     if state.epoch:
         write_history(run, state.history)  # a kill may have come between the two files
     save = SaveCheckpoint(run, identity, state, start)
-    val_data = _make_val_data(dataset, val_part)
     model.fit(
-        batches,
-        validation_data=val_data,
+        ready.batches,
+        validation_data=make_val_data(ready.val_images, ready.val_labels),
+        validation_batch_size=VAL_BATCH,
         epochs=recipe.epochs,
         initial_epoch=state.epoch,
         shuffle=False,  # the source has shuffled already
@@ -138,17 +138,66 @@ def train(run, callbacks=()):
             LogEvents(run, recipe.epochs, len(source), preprocessing.sizes),
         ],
     )
-    # What is saved is made of Keras's own layers, so that it loads wherever Keras does.
-    plain = build_model(recipe)
-    plain.set_weights(model.get_weights())
+    plain = make_plain_model(recipe, model)
     if save.has_trained:  # else this session only read what others had trained
         run.update(
             seconds={"training": round(save.elapsed(), 2)},
             # The last session's, in seconds since 1970: what was measured beside it?
             training={"start": round(began), "end": round(time.time())},
         )
-    save_trained(run, plain, dataset.train_images[val_part], dataset.train_labels[val_part])
+    save_trained(run, plain, ready.val_images, ready.val_labels)
     return plain, state.history
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training that can begin.
+
+    Attributes:
+        model: The compiled `keras.Model` with its initial weights.
+        source: The `batches.ArraySource`, which has to follow the epoch.
+        batches: What `fit` trains on.
+        val_images: uint8 (n, 32, 32, 3), the images held out; n may be 0.
+        val_labels: Integer (n,), their classes.
+    """
+
+    model: keras.Model
+    source: ArraySource
+    batches: object
+    val_images: np.ndarray
+    val_labels: np.ndarray
+
+
+def prepare_training(recipe, dataset, preprocessing, precision, train_images=None):
+    """Seed everything, and make network and batches of a recipe.
+
+    Args:
+        recipe: A `recipes.Recipe`.
+        dataset: A `data.Dataset`.
+        preprocessing: A `preprocessing.Preprocessing`.
+        precision: "float32" or "bfloat16".
+        train_images: How many of the images to learn from, at most; None is all.
+
+    Returns:
+        A `Prepared`.
+    """
+    train_part, val_part = preprocessing.split(dataset.train_labels)
+    train_part = train_part[:train_images]
+    images, labels = dataset.train_images[train_part], dataset.train_labels[train_part]
+    seed_everything(preprocessing.seed, recipe.deterministic)
+    source, batches = make_source(images, labels, recipe.batch_size, preprocessing)
+    with use_precision(precision):
+        model = compile_model(recipe, len(source))
+    adapt_whitening(model, images)
+    val_images, val_labels = dataset.train_images[val_part], dataset.train_labels[val_part]
+    return Prepared(model, source, batches, val_images, val_labels)
+
+
+def make_plain_model(recipe, model):
+    """Return a trained network made of Keras's own layers, so that it loads wherever Keras does."""
+    plain = build_model(recipe)
+    plain.set_weights(model.get_weights())
+    return plain
 
 
 def _choose_precision(run, recipe):
@@ -177,17 +226,24 @@ def adapt_whitening(model, images):
             layer.adapt(scale_images(images[:WHITENING_IMAGES]))
 
 
-def _make_val_data(dataset, val_part, batch_size=500):
-    """Return the validation images as batches for `fit`, or None if none are held out."""
-    if not len(val_part):
+def make_val_data(images, labels):
+    """Return validation images as what `fit` takes, or None if none are held out.
+
+    Args:
+        images: uint8 (n, 32, 32, 3).
+        labels: Integer (n,).
+
+    Returns:
+        With TensorFlow batches of `VAL_BATCH`, else arrays, of which `fit` needs to be told that.
+    """
+    if not len(images):
         return None
-    images = scale_images(dataset.train_images[val_part])
-    targets = one_hot(dataset.train_labels[val_part])
+    images, targets = scale_images(images), one_hot(labels)
     if keras.backend.backend() != "tensorflow":
         return images, targets
     import tensorflow as tf
 
-    batches = tf.data.Dataset.from_tensor_slices((images, targets)).batch(batch_size)
+    batches = tf.data.Dataset.from_tensor_slices((images, targets)).batch(VAL_BATCH)
     return without_autotune(batches)
 
 
@@ -218,6 +274,11 @@ def describe_device():
         gpus = tf.config.list_physical_devices("GPU")
         if gpus:
             return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if jax.default_backend() != "cpu":
+            return jax.devices()[0].device_kind
     return detect_processor().name
 
 

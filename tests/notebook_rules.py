@@ -11,7 +11,7 @@ from papermill.translators import PythonTranslator
 from cifar_utils.errors import ParameterError
 from cifar_utils.parameters import PARAMETERS, check_parameter
 from cifar_utils.recipes import RECIPE_FIELDS, RECIPES
-from cifar_utils.runs import STAGES
+from cifar_utils.runs import NOTEBOOKS
 
 LARGEST_BYTES = 1_000_000
 FEWEST_CELLS, MOST_CELLS = 15, 35
@@ -100,10 +100,10 @@ def _check_opening(notebook, name):
 
 
 def _check_links(notebook, name):
-    place, prose = STAGES.index(name), _markdown(notebook)
+    place, prose = NOTEBOOKS.index(name), _markdown(notebook)
     for step, word in ((-1, "previous"), (1, "next")):
-        if 0 <= place + step < len(STAGES):
-            target = f"{STAGES[place + step]}.ipynb"
+        if 0 <= place + step < len(NOTEBOOKS):
+            target = f"{NOTEBOOKS[place + step]}.ipynb"
             if f"]({target})" not in prose and f'href="{target}"' not in prose:
                 yield f"It does not link the {word} notebook, {target}."
 

@@ -12,7 +12,7 @@ from notebook_rules import LONGEST_CELL, check_notebook
 from cifar_utils import files, links
 from cifar_utils.__main__ import main
 from cifar_utils.errors import CifarError
-from cifar_utils.runs import STAGES
+from cifar_utils.runs import NOTEBOOKS, STAGES
 
 ADDRESS = "https://github.com/ada/cifar-notebooks"
 
@@ -52,8 +52,8 @@ def test_an_address_reaches_every_notebook_and_leaves_again(checkout):
     before = read_notebooks(checkout)
     assert not any("colab.research" in text for text in before.values())
     set_address(checkout, f'Repository = "{ADDRESS}"')
-    assert len(links.write_links()) == len(STAGES)
-    for stage in STAGES:
+    assert len(links.write_links()) == len(NOTEBOOKS)
+    for stage in NOTEBOOKS:
         path = checkout / "notebooks" / f"{stage}.ipynb"
         assert check_notebook(path) == []
         first = nbformat.read(path, as_version=4).cells[0].source
@@ -73,7 +73,7 @@ def test_an_address_reaches_every_notebook_and_leaves_again(checkout):
 
 @pytest.mark.parametrize("address", ["", ADDRESS])
 def test_only_the_two_cells_change(address):
-    for stage in STAGES:
+    for stage in NOTEBOOKS:
         notebook = nbformat.read(files.notebooks_dir() / f"{stage}.ipynb", as_version=4)
         before = nbformat.from_dict(notebook)
         links.link_notebook(notebook, stage, address)

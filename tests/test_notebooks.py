@@ -10,6 +10,7 @@ from notebook_rules import LONGEST_CELL, MOST_CELLS, check_notebook
 
 from cifar_utils.files import project_root
 from cifar_utils.recipes import RECIPES
+from cifar_utils.runs import NOTEBOOKS as NAMES
 from cifar_utils.runs import STAGES
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
@@ -17,8 +18,9 @@ NAME = "02_preprocessing"
 EPOCHS = ", ".join(f"{recipe.name} {recipe.epochs}" for recipe in RECIPES.values())
 
 
-def test_the_folder_holds_exactly_the_stages():
-    assert [path.stem for path in NOTEBOOKS] == list(STAGES)
+def test_the_folder_holds_exactly_the_notebooks():
+    assert [path.stem for path in NOTEBOOKS] == list(NAMES)
+    assert NAMES[: len(STAGES)] == STAGES
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -40,7 +42,7 @@ def make_notebook():
     parameters = (
         'run_name: str = ""  # folder under outputs/runs; empty continues or opens one by itself\n'
         'dataset: str = "auto"  # auto, cifar10 or synthetic\n'
-        'recipe: str = "quick"  # quick, fast or baseline (the documented one)\n'
+        'recipe: str = "quick"  # quick, fast, accurate or baseline (the documented one)\n'
         "seed: int = 0  # split, first weights, order and augmentation\n"
         f"epochs: int = None  # passes over the training images ({EPOCHS})"
     )

@@ -24,8 +24,20 @@ from cifar_utils.plots.model import plot_maps, plot_model_diagram
 from cifar_utils.plots.preprocessing import plot_augmentations, plot_scaling, plot_split
 from cifar_utils.plots.references import plot_reproduction, plot_test_set_leak
 from cifar_utils.plots.training import plot_learning_rates, plot_training_curves
+from cifar_utils.plots.tricks import (
+    plot_ablation,
+    plot_accuracy_against_time,
+    plot_correlations,
+    plot_kernels,
+    plot_losses,
+    plot_singular_values,
+    plot_time_scaling,
+    plot_whitening_filters,
+)
 
 __all__ = [
+    "plot_ablation",
+    "plot_accuracy_against_time",
     "plot_augmentations",
     "plot_brightness_and_colour",
     "plot_channel_histograms",
@@ -33,9 +45,12 @@ __all__ = [
     "plot_class_grid",
     "plot_class_scores",
     "plot_confusion_matrix",
+    "plot_correlations",
     "plot_duplicate_pairs",
     "plot_heat_map",
+    "plot_kernels",
     "plot_learning_rates",
+    "plot_losses",
     "plot_maps",
     "plot_mean_images",
     "plot_metrics_vs_documented",
@@ -44,7 +59,10 @@ __all__ = [
     "plot_prediction",
     "plot_reproduction",
     "plot_scaling",
+    "plot_singular_values",
     "plot_split",
     "plot_test_set_leak",
+    "plot_time_scaling",
     "plot_training_curves",
+    "plot_whitening_filters",
 ]

@@ -33,7 +33,7 @@ def plot_reproduction(runs: dict, documented: dict) -> Figure:
     axes = style_axes(figure.subplots(), "", "test score, with its 95 % interval", grid="x")
     step = 0.7 / max(len(runs), 1)
     if not runs:
-        _say_missing(axes)
+        say_missing(axes)
     for y, (metric, known) in enumerate(documented.items()):
         axes.plot(
             (known, known), (y - 0.42, y + 0.42), color=RED, linewidth=3,
@@ -60,7 +60,7 @@ def plot_reproduction(runs: dict, documented: dict) -> Figure:
     return figure
 
 
-def _say_missing(axes):
+def say_missing(axes):
     """Say where the reference runs are, on a machine that does not have them."""
     text = "the reference runs lie in the project's folder\n(outputs/reference), which is not here"
     axes.text(
@@ -79,7 +79,7 @@ def plot_test_set_leak(leak: dict | None) -> Figure:
     """
     if leak is None:
         figure = new_figure("What watching the test set is worth", 3.6)
-        _say_missing(style_axes(figure.subplots(), "", "epoch", "share of images right"))
+        say_missing(style_axes(figure.subplots(), "", "epoch", "share of images right"))
         return figure
     series = {
         "validation images": (leak["by_epoch"]["validation"], BLUE, "-"),

@@ -1,0 +1,241 @@
+"""What the fast network's tricks do, and what they are worth (notebook 06)."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from cifar_utils.plots.base import (
+    BLACK,
+    BLUE,
+    FAINT,
+    FONT,
+    INK,
+    MUTED,
+    RED,
+    SERIES_STYLES,
+    SMALL,
+    WIDTH,
+    new_figure,
+    percent_axis,
+    show_picture,
+    style_axes,
+)
+from cifar_utils.plots.references import say_missing
+
+
+def plot_whitening_filters(kernel: np.ndarray) -> Figure:
+    """Draw whitening filters as the patches that they answer to, strongest direction first.
+
+    Args:
+        kernel: (height, width, 3, 2k), the negatives of the first k filters last.
+    """
+    half = kernel.shape[-1] // 2
+    figure = new_figure("The whitening filters", 2.9)
+    for i, axes in enumerate(figure.subplots(2, half).flat):
+        patch = kernel[..., i]
+        patch = 0.5 + 0.5 * patch / np.abs(patch).max()
+        name = f"{i + 1}" if i < half else f"−{i - half + 1}"
+        show_picture(axes, patch, name, FONT)
+    return figure
+
+
+def plot_correlations(before: np.ndarray, after: np.ndarray) -> Figure:
+    """Draw two matrices of correlations side by side, on one scale.
+
+    Args:
+        before, after: (k, k), from -1 to 1.
+    """
+    figure = new_figure("How much one number tells about another", 3.9)
+    pair = figure.subplots(1, 2)
+    titles = ("the twelve numbers of a 2×2 patch", "the answers of the twelve filters")
+    for axes, matrix, title in zip(pair, (before, after), titles, strict=True):
+        drawn = axes.imshow(matrix, cmap="PuOr", vmin=-1, vmax=1)
+        axes.set_title(title, fontsize=FONT, color=INK)
+        axes.set_xlabel("number", fontsize=FONT)
+        axes.set_ylabel("number", fontsize=FONT)
+        axes.set_xticks(range(0, len(matrix), 3), range(1, len(matrix) + 1, 3))
+        axes.set_yticks(range(0, len(matrix), 3), range(1, len(matrix) + 1, 3))
+    bar = figure.colorbar(drawn, ax=list(pair), shrink=0.8)
+    bar.set_label("correlation", fontsize=FONT)
+    return figure
+
+
+def plot_kernels(before: np.ndarray, after: np.ndarray, name: str) -> Figure:
+    """Draw the centre of a convolution's kernels, at the start and when learnt.
+
+    Args:
+        before, after: (channels_in, filters), the weights between a pixel and the same place.
+        name: Which layer's.
+    """
+    figure = new_figure(f"The centre of the kernels of {name}", 4.0)
+    pair = figure.subplots(1, 2)
+    for axes, matrix, title in zip(pair, (before, after), ("at the start", "learnt"), strict=True):
+        limit = np.quantile(np.abs(matrix), 0.995) or 1.0
+        axes.imshow(matrix, cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
+        axes.set_title(f"{title} (strongest: {np.abs(matrix).max():.2f})", fontsize=FONT, color=INK)
+        axes.set_xlabel("filter", fontsize=FONT)
+        axes.set_ylabel("input channel", fontsize=FONT)
+    return figure
+
+
+def plot_singular_values(series: dict) -> Figure:
+    """Draw how strongly an update pulls in each of its directions, the strongest as one.
+
+    Args:
+        series: Name to singular values.
+    """
+    figure = new_figure("How far one step goes, direction by direction", 3.6)
+    axes = style_axes(
+        figure.subplots(), "", "direction, the strongest first", "step (strongest = 1)", "y"
+    )
+    for (name, values), style in zip(series.items(), (SERIES_STYLES[1], SERIES_STYLES[0])):
+        values = np.sort(values)[::-1] / np.max(values)
+        colour, dashes, _ = style
+        axes.plot(range(1, len(values) + 1), values, dashes, color=colour, linewidth=2, label=name)
+    axes.set_yscale("log")
+    axes.set_xlim(left=1)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=FONT)
+    return figure
+
+
+def plot_ablation(rows: list | None) -> Figure:
+    """Draw what a recipe reaches without each of its tricks: mean and range over the seeds.
+
+    Args:
+        rows: From `experiments.summarise_ablation`; None draws empty axes that say where they lie.
+    """
+    height = 4.4 if rows is None else 1.6 + 0.36 * len(rows)
+    figure = new_figure("Without each trick", height)
+    axes = style_axes(figure.subplots(), "", "validation images right", grid="x")
+    if rows is None:
+        say_missing(axes)
+        return figure
+    whole = next(row for row in rows if row["trick"] == "nothing")
+    axes.axvspan(whole["low"], whole["high"], color=FAINT, zorder=0)
+    for y, row in enumerate(rows):
+        clear = row["clear"]
+        colour = BLACK if row is whole else RED if clear else MUTED
+        axes.plot((row["low"], row["high"]), (y, y), color=colour, linewidth=2)
+        axes.plot(
+            row["mean"], y, "s" if row is whole else "o", color=colour, markersize=7,
+            markerfacecolor=colour if clear or row is whole else "white",
+        )  # fmt: skip
+        if row is not whole:
+            text = f"{-100 * row['cost']:+.2f}".replace("-", "−")
+            axes.annotate(
+                text, (row["high"], y), (8, 0), textcoords="offset points", va="center",
+                fontsize=SMALL, color=colour,
+            )  # fmt: skip
+    names = ["the whole recipe" if row is whole else f"without {row['trick']}" for row in rows]
+    axes.set_yticks(range(len(rows)), names)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.margins(x=0.12)
+    percent_axis(axes.xaxis, 0)
+    figure.legend(
+        handles=[
+            Line2D([], [], color=RED, marker="o", label="clear: all seeds agree"),
+            Line2D(
+                [], [], color=MUTED, marker="o", markerfacecolor="white", label="within the spread"
+            ),
+        ],
+        loc="outside lower center", ncols=2, frameon=False, fontsize=FONT,
+    )  # fmt: skip
+    return figure
+
+
+def plot_losses(whole: list, others: dict, columns: int = 3) -> Figure:
+    """Draw the training loss with and without each trick, one panel each.
+
+    Args:
+        whole: Pairs `(epochs, loss)` of the recipe as it stands.
+        others: Name of what is missing, to such pairs.
+        columns: Panels in a row.
+    """
+    rows = -(-len(others) // columns)
+    figure = new_figure("Training loss, with and without", 0.9 + 1.75 * rows, WIDTH)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes, name in zip(grid.flat, [*others, *[None] * (grid.size - len(others))], strict=True):
+        if name is None:
+            axes.set_visible(False)
+            continue
+        style_axes(axes, f"without {name}", grid="y")
+        axes.title.set_fontsize(SMALL)
+        axes.plot(*np.transpose(whole), color=BLUE, linewidth=1.8, label="the whole recipe")
+        axes.plot(*np.transpose(others[name]), "--", color=RED, linewidth=1.8, label="without")
+    # A start without scaled logits is far above everything that matters later.
+    highest = np.quantile([loss for pairs in (whole, *others.values()) for _, loss in pairs], 0.97)
+    lowest = min(loss for pairs in (whole, *others.values()) for _, loss in pairs)
+    grid[0][0].set_ylim(lowest - 0.08, highest + 0.15)
+    figure.supxlabel("epoch", fontsize=FONT)
+    figure.supylabel("cross-entropy per image", fontsize=FONT)
+    lines = grid[0][0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside lower center", ncols=2, frameon=False, fontsize=FONT)
+    return figure
+
+
+def plot_accuracy_against_time(series: dict | None) -> Figure:
+    """Draw accuracy against training time, one line per recipe, its epochs varied.
+
+    Args:
+        series: Recipe to triples `(seconds, accuracy, epochs)`; "documented script" may be one. None
+            draws empty axes that say where they lie.
+    """
+    figure = new_figure("What training time buys", 4.2)
+    axes = style_axes(
+        figure.subplots(), "", "training time in minutes", "images right", grid="both"
+    )
+    if not series:
+        say_missing(axes)
+        return figure
+    styles = [*SERIES_STYLES, (BLACK, "-", "*")]
+    for (name, points), (colour, dashes, marker) in zip(series.items(), styles, strict=False):
+        seconds, accuracy, epochs = np.transpose(sorted(points))
+        axes.plot(
+            seconds / 60, accuracy, dashes, color=colour, marker=marker, markersize=6,
+            markevery=max(1, len(points) // 12), linewidth=1.8, label=name,
+        )  # fmt: skip
+        axes.annotate(
+            f"{epochs[-1]:.0f} epochs", (seconds[-1] / 60, accuracy[-1]), (0, 7),
+            textcoords="offset points", ha="right", fontsize=SMALL, color=colour,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
+    axes.margins(y=0.1)
+    percent_axis(axes.yaxis)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT)
+    return figure
+
+
+def plot_time_scaling(measured: dict | None) -> Figure:
+    """Draw how an epoch grows with the number of images, and with their size.
+
+    Args:
+        measured: What `benchmarks/scaling.py` wrote: dicts with "epoch_seconds" under "images",
+            which have "images", and under "sizes", which have "size". None draws empty axes that
+            say where it lies.
+    """
+    figure = new_figure("What makes an epoch long", 3.4)
+    left, right = figure.subplots(1, 2)
+    style_axes(left, "with the number of images", "images", "seconds an epoch", "both")
+    style_axes(right, "with their size", "side in pixels", "seconds an epoch", "both")
+    if not measured:
+        say_missing(left)
+        return figure
+    images, sizes = (
+        [(row[key], row["epoch_seconds"]) for row in measured[part]]
+        for part, key in (("images", "images"), ("sizes", "size"))
+    )
+    count, seconds = np.transpose(images)
+    left.plot(count, seconds, "o-", color=BLUE, linewidth=1.8)
+    left.plot((0, count[-1]), (0, seconds[-1]), ":", color=MUTED, label="in proportion")
+    left.xaxis.set_major_formatter(lambda value, place: f"{value:,.0f}")
+    left.tick_params(axis="x", labelsize=SMALL)
+    side, seconds = np.transpose(sizes)
+    right.plot(side, seconds, "o-", color=BLUE, linewidth=1.8)
+    right.plot(
+        side, seconds[-1] * (side / side[-1]) ** 2, ":", color=MUTED, label="with the area"
+    )  # fmt: skip
+    for axes in (left, right):
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, fontsize=SMALL)
+    return figure

@@ -1,0 +1,91 @@
+"""The same trainings with JAX, in an environment without TensorFlow: `make test-jax`."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cifar_utils.files import project_root
+from cifar_utils.recipes import RECIPES
+
+pytestmark = pytest.mark.jax
+STEPS = project_root() / "tests" / "twenty_steps.py"
+PYTHONS = {"tensorflow": sys.executable, "jax": os.environ.get("CIFAR_JAX_PYTHON", "")}
+
+
+def run(backend, *arguments, **environment):
+    """Run Python in a backend's environment; returns the `CompletedProcess`."""
+    assert PYTHONS[backend], "CIFAR_JAX_PYTHON is not set: run these by `make test-jax`"
+    return subprocess.run(
+        [PYTHONS[backend], *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "KERAS_BACKEND": backend, "CIFAR_DATASET": "synthetic", **environment},
+    )
+
+
+def test_there_is_no_tensorflow():
+    done = run("jax", "-c", "import tensorflow")
+    assert "No module named 'tensorflow'" in done.stderr
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_twenty_steps_from_the_same_weights_agree(name, tmp_path):
+    found = {}
+    for backend in PYTHONS:
+        done = run(backend, STEPS, name, tmp_path)
+        assert done.returncode == 0, done.stderr[-3000:]
+        with np.load(tmp_path / f"{backend}.npz") as saved:
+            found[backend] = dict(saved)
+    ours, theirs = found["tensorflow"], found["jax"]
+    assert not theirs["tensorflow"]
+    assert len(ours["losses"]) == 20
+    assert ours["losses"][0] == pytest.approx(theirs["losses"][0], rel=1e-5)
+    # Rounding differs, and twenty steps amplify it: a wrong update is off by far more.
+    np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=0.02)
+    assert ours["losses"][-1] < ours["losses"][0]
+    with np.load(tmp_path / "start.npz") as saved:
+        start = [saved[key] for key in saved.files]
+    moved = apart = 0.0
+    for i, before in enumerate(start):
+        moved += np.sum((ours[f"w{i}"] - before) ** 2)
+        apart += np.sum((ours[f"w{i}"] - theirs[f"w{i}"]) ** 2)
+    assert apart < 0.05**2 * moved
+    agree = np.mean(ours["probs"].argmax(axis=1) == theirs["probs"].argmax(axis=1))
+    assert agree > 0.97
+
+
+TRAIN = """
+from cifar_utils.opening import open_run
+from cifar_utils.training import train
+
+run = open_run("03_training", "jax", dataset="synthetic", recipe="quick", seed=0, epochs=2)
+train(run)
+run.finish_stage()
+"""
+
+
+def test_a_run_is_trained_recorded_and_repeated(tmp_path):
+    histories = []
+    for folder in ("first", "second"):
+        done = run("jax", "-c", TRAIN, CIFAR_RUNS_DIR=str(tmp_path / folder))
+        assert done.returncode == 0, done.stderr[-3000:]
+        run_dir = tmp_path / folder / "jax"
+        info = json.loads((run_dir / "run.json").read_text())
+        assert set(info["versions"]) == {"keras", "jax", "numpy"}
+        assert info["device"]
+        assert (run_dir / "model.keras").exists()
+        histories.append((run_dir / "history.csv").read_bytes())
+    assert histories[0] == histories[1]
+
+
+def test_the_pipeline_runs(tmp_path):
+    done = run("jax", "-m", "cifar_utils", "run", "--name", "whole", CIFAR_RUNS_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    metrics = json.loads((tmp_path / "whole" / "metrics.json").read_text())
+    assert metrics["accuracy"]["value"] > 0.8
+    assert (tmp_path / "whole" / "report.html").exists()

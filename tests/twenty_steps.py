@@ -1,0 +1,66 @@
+"""Train a recipe for twenty steps with whatever backend there is; run in a process by test_jax.
+
+    python twenty_steps.py RECIPE FOLDER
+
+Begins with the weights in FOLDER/start.npz, or writes them there; writes FOLDER/<backend>.npz:
+the loss of each step, the weights, and answers of the plain network to some validation images.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from cifar_utils.backend import keras
+from cifar_utils.batches import FollowEpoch
+from cifar_utils.data import load_dataset
+from cifar_utils.experiments import LossCurve
+from cifar_utils.preprocessing import Preprocessing
+from cifar_utils.recipes import get_recipe
+from cifar_utils.training import make_plain_model, predict_probs, prepare_training
+
+EPOCHS, STEPS = 2, 10  # two epochs, so that a change of the image size is among the steps
+BATCH_SIZE = 50  # the wide networks take long with more
+
+
+def train(name, folder):
+    """Train, and write what it came to."""
+    # Dropout is random numbers of the backend's own: the one thing that cannot be compared.
+    recipe = dataclasses.replace(
+        get_recipe(name, epochs=EPOCHS, batch_size=BATCH_SIZE, val_fraction=0.1),
+        dropout=0.0,
+        steps_per_execution=1,
+    )
+    preprocessing = Preprocessing.from_recipe(recipe, seed=0)
+    dataset = load_dataset("synthetic")
+    ready = prepare_training(
+        recipe, dataset, preprocessing, "float32", train_images=STEPS * BATCH_SIZE
+    )
+    start = folder / "start.npz"
+    if start.exists():
+        with np.load(start) as saved:
+            ready.model.set_weights([saved[name] for name in saved.files])
+    else:
+        np.savez(start, *ready.model.get_weights())
+    curve = LossCurve(len(ready.source), points=STEPS)
+    ready.model.fit(
+        ready.batches,
+        epochs=EPOCHS,
+        shuffle=False,
+        verbose=0,
+        callbacks=[FollowEpoch(ready.source), curve],
+    )
+    weights = {f"w{i}": weight for i, weight in enumerate(ready.model.get_weights())}
+    probs = predict_probs(make_plain_model(recipe, ready.model), ready.val_images[:200])
+    np.savez(
+        folder / f"{keras.backend.backend()}.npz",
+        losses=[loss for _, loss in curve.points],
+        probs=probs,
+        tensorflow="tensorflow" in sys.modules,
+        **weights,
+    )
+
+
+if __name__ == "__main__":
+    train(sys.argv[1], Path(sys.argv[2]))
