@@ -24,8 +24,8 @@ from cifar_utils.training import (
 )
 from cifar_utils.tta import add_test_time_augmentation
 
-# What is trained instead, by the name of the trick that it lacks. SGD's rate is airbench's before it
-# had Muon, 11.5 / 7,850 per image: 0.37 for a batch of 250.
+# What is trained instead, by the name of the trick that it lacks. SGD's rate is the one that
+# airbench had before Muon, 11.5 / 7,850 per image: 0.37 for a batch of 250.
 ABLATIONS = {
     "whitening": {"whitening": False},
     "identity initialisation": {"identity": False},
@@ -119,7 +119,9 @@ def run_experiment(recipe, dataset, seed=0, train_images=None, callbacks=()):
         float(np.mean(predict_probs(one, ready.val_images).argmax(axis=1) == ready.val_labels))
         for one in (model, add_test_time_augmentation(model))
     )
-    return Experiment(model, seconds, one, six, curve.points, history.history, len(ready.val_images))
+    return Experiment(
+        model, seconds, one, six, curve.points, history.history, len(ready.val_images)
+    )
 
 
 def predict_untrained(recipe, dataset, seed, n=500):
@@ -225,10 +227,10 @@ def summarise_ablation(rows):
             that `NOTHING` has.
 
     Returns:
-        One dict per trick, the dearest first: "trick", "n", "mean", "low" and "high" of the accuracy
-        with six views (of `TTA`: with one), "cost", the mean loss against the recipe seed by seed,
-        "cost_low" and "cost_high", the least and the largest, and "clear": whether all seeds agree
-        on its sign and it is above the spread of the recipe's own seeds.
+        One dict per trick, the dearest first: "trick", "n", "mean", "low" and "high" of the
+        accuracy with six views (of `TTA`: with one), "cost", the mean loss against the recipe seed
+        by seed, "cost_low" and "cost_high", the least and the largest, and "clear": whether all
+        seeds agree on its sign and it is above the spread of the recipe's own seeds.
     """
     by_trick = {}
     for row in rows:

@@ -204,7 +204,7 @@ class FusedGelu(keras.layers.Layer):
 
 
 def _compiles_kernels():
-    """Return whether XLA can be relied on to compile a kernel: not every GPU set-up has its tools."""
+    """Return whether XLA can be relied on: not every installation with a GPU has its tools."""
     if keras.backend.backend() != "tensorflow" or sys.platform != "linux":
         return False
     import tensorflow as tf

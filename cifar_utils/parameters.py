@@ -44,7 +44,9 @@ class Parameter:
 PARAMETERS = {
     "run_name": Parameter(str, "folder under outputs/runs; empty continues or opens one by itself"),
     "dataset": Parameter(str, "auto, cifar10 or synthetic", choices=DATASET_NAMES),
-    "recipe": Parameter(str, "quick, fast, accurate or baseline (the documented one)", choices=RECIPE_NAMES),
+    "recipe": Parameter(
+        str, "quick, fast, accurate or baseline (the documented one)", choices=RECIPE_NAMES
+    ),
     "seed": Parameter(int, "split, first weights, order and augmentation", 0, 2**31 - 1),
     "val_fraction": Parameter(float, "share of the training images held out", 0, 0.5),
     "rotation": Parameter(float, "largest random rotation in degrees", 0, 180),

@@ -43,7 +43,9 @@ def test_every_requirement_is_pinned_to_a_version_it_accepts():
 
 
 def test_jax_is_pinned_to_a_version_that_its_extra_accepts():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
     pins, (line,) = read_constraints(), extras["jax"]
     assert Requirement(line).specifier.contains(pins["jax"])
     assert pins["jaxlib"] == pins["jax"]

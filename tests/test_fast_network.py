@@ -52,15 +52,15 @@ def plain(trained):
 def test_parameters_of_the_quick_network():
     model = build_model(get_recipe("quick"))
     rows = {name: count for name, _, _, count in describe_layers(model) if count}
-    expected = {"whitening": 2 * 2 * 3 * 24 + 24, "logits": 128 * 10}
+    expected = {"whitening": 2 * 2 * 3 * 24 + 24, "logits": 64 * 10}
     channels = 24
-    for block, filters in enumerate((24, 64, 128), start=1):
+    for block, filters in enumerate((32, 64, 64), start=1):
         for place in (1, 2):
             expected[f"conv{block}_{place}"] = 9 * channels * filters
             expected[f"conv{block}_{place}_bn"] = 3 * filters  # shift, running mean and variance
             channels = filters
     assert rows == expected
-    assert model.count_params() == sum(expected.values()) == 285_128
+    assert model.count_params() == sum(expected.values()) == 147_064
     assert build_model(get_recipe("fast")).count_params() == 1_973_944
 
 
@@ -150,3 +150,32 @@ def test_a_saved_network_can_be_fine_tuned(plain, inputs, targets):
     for weight in plain.weights:
         changed = np.abs(weight.numpy() - before[weight.path]).max() > 0
         assert changed != ("whitening" in weight.path), weight.path
+
+
+@pytest.mark.parametrize("changes", [{"whitening": False}, {"identity": False}])
+def test_a_network_without_a_trick_is_one_function_in_both_builds_too(changes, images, inputs):
+    recipe = dataclasses.replace(TINY, **changes)
+    keras.utils.set_random_seed(0)
+    model = compile_model(recipe, 10)
+    adapt_whitening(model, images)
+    before = [keras.ops.convert_to_numpy(weight) for weight in model.get_layer("whitening").weights]
+    targets = np.eye(10, dtype=np.float32)[np.arange(16) % 10]
+    for _ in range(3):
+        model.train_on_batch(inputs, targets)
+    moved = keras.ops.convert_to_numpy(model.get_layer("whitening").weights[0]) - before[0]
+    assert bool(np.abs(moved).max()) is not recipe.whitening  # an ordinary layer learns
+    plain = build_model(recipe)
+    plain.set_weights(model.get_weights())
+    np.testing.assert_allclose(
+        plain.predict_on_batch(inputs), model.predict_on_batch(inputs), atol=1e-5
+    )
+
+
+def test_without_identities_the_kernels_are_random():
+    start = build_model(dataclasses.replace(TINY, identity=False), training=True)
+    kernel = keras.ops.convert_to_numpy(start.get_layer("conv1_2").kernel)
+    assert np.count_nonzero(kernel) == kernel.size
+    kernel = keras.ops.convert_to_numpy(
+        build_model(TINY, training=True).get_layer("conv1_2").kernel
+    )
+    assert np.count_nonzero(kernel) == 8

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cifar_utils import layers
 from cifar_utils.backend import keras
-from cifar_utils.layers import PartialIdentity, PatchWhitening, compute_whitening
+from cifar_utils.layers import FusedGelu, PartialIdentity, PatchWhitening, compute_whitening
 
 
 def make_images(n=200, side=12, channels=3, seed=0):
@@ -147,3 +148,53 @@ def test_an_unseeded_partial_identity_follows_the_global_seed():
         keras.utils.set_random_seed(3)
         kernels.append(keras.ops.convert_to_numpy(PartialIdentity()((3, 3, 2, 6))))
     np.testing.assert_array_equal(*kernels)
+
+
+def compute_gelu(layer, values, upstream, dtype):
+    """Return what a layer answers, and the gradient that it hands back."""
+    tf = pytest.importorskip("tensorflow")
+    inputs, upstream = tf.cast(values, dtype), tf.cast(upstream, dtype)
+
+    @tf.function
+    def answer():
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs)
+        return outputs, tape.gradient(outputs, inputs, upstream)
+
+    outputs, gradient = answer()
+    assert outputs.dtype == gradient.dtype == inputs.dtype
+    return tf.cast(outputs, "float32").numpy(), tf.cast(gradient, "float32").numpy()
+
+
+# bfloat16 has eight bits: Keras rounds after each of its operations, ours once.
+@pytest.mark.parametrize(("dtype", "near"), [("float32", 1e-5), ("bfloat16", 0.03)])
+@pytest.mark.parametrize("compiles", [True, False])
+def test_the_fused_gelu_is_keras_gelu_and_so_is_its_gradient(dtype, near, compiles, monkeypatch):
+    if not compiles:
+        monkeypatch.setattr(layers, "_compiles_kernels", lambda: False)
+    rng = np.random.default_rng(0)
+    values, upstream = rng.normal(0, 2, (2, 7, 5, 5, 3)).astype(np.float32)
+    policy = "mixed_bfloat16" if dtype == "bfloat16" else "float32"
+    ours = compute_gelu(FusedGelu(dtype=policy), values, upstream, dtype)
+    theirs = compute_gelu(
+        keras.layers.Activation("gelu", dtype="float32"), values, upstream, "float32"
+    )
+    for own, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(own, other, atol=near, rtol=near)
+
+
+def test_the_fused_gelu_takes_every_shape_in_one_graph():
+    layer = FusedGelu()
+    model = keras.Sequential([keras.Input((None, None, 2)), layer])
+    for side, n in ((4, 3), (6, 3), (6, 1)):
+        images = np.full((n, side, side, 2), 100.0, np.float32)
+        np.testing.assert_array_equal(model.predict_on_batch(images), images)
+        assert not model.predict_on_batch(-images).any()
+    assert layer.compute_output_shape((None, 4, 4, 2)) == (None, 4, 4, 2)
+
+
+def test_a_gpu_gets_keras_own_gelu(monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU"])
+    assert not layers._compiles_kernels()

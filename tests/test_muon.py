@@ -149,3 +149,13 @@ def test_a_saved_model_trains_on_as_one_never_saved(tmp_path):
     )
     np.testing.assert_allclose(own, other, rtol=1e-5, atol=1e-6)
     assert np.abs(own - fresh).max() > 1e-3  # the momentum is part of the state
+
+
+def test_without_iterations_kernels_take_nesterov_steps():
+    start = np.random.default_rng(0).normal(size=(3, 3, 2, 4)).astype(np.float32)
+    gradient = np.ones_like(start)
+    first, second = take_steps(
+        start, [gradient, gradient], learning_rate=0.1, momentum=0.5, ns_steps=0
+    )
+    np.testing.assert_allclose(first, start - 0.1 * 1.5, rtol=1e-5)
+    np.testing.assert_allclose(second, first - 0.1 * (1 + 0.5 * 1.5), rtol=1e-5)

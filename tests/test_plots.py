@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from cifar_utils import evaluation, exploration, plots
+from cifar_utils import evaluation, experiments, exploration, plots
 from cifar_utils.data import CLASS_NAMES
 from cifar_utils.plots import base as plots_base
 from cifar_utils.runs import FIGURE_DPI
@@ -59,6 +59,30 @@ LEAK = {
         "best on the validation images": {"epoch": 90, "value": 0.8},
         "best on the test images (the leak)": {"epoch": 95, "value": 0.81},
     },
+}
+CURVE = [(0.1, 30.0), (0.5, 1.9), (1.0, 1.6), (2.9, 1.2)]
+ABLATION = experiments.summarise_ablation(
+    [
+        {
+            "trick": trick,
+            "seed": seed,
+            "accuracy": 0.84,
+            "accuracy_tta": 0.86 - i / 200 + seed / 900,
+        }
+        for i, trick in enumerate((experiments.NOTHING, *experiments.ABLATIONS))
+        for seed in range(3)
+    ]
+)
+TIMES = {
+    "quick": [(10, 0.75, 1), (30, 0.84, 3)],
+    "fast": [(80, 0.86, 2), (560, 0.935, 14)],
+    "accurate": [(2400, 0.945, 20)],
+    "baseline": [(10, 0.5, 1), (1000, 0.82, 100)],
+    "documented script": [(24, 0.5, 1), (2400, 0.82, 100)],
+}
+SCALING = {
+    "images": [{"images": 5000, "epoch_seconds": 1.1}, {"images": 45_000, "epoch_seconds": 9.0}],
+    "sizes": [{"size": 16, "epoch_seconds": 1.5}, {"size": 32, "epoch_seconds": 4.0}],
 }
 PAIRS = np.column_stack([np.arange(9), np.arange(9) + 1])
 
@@ -117,6 +141,20 @@ FIGURES = {
     "prediction": lambda: plots.plot_prediction(
         np.zeros((300, 200, 3), np.uint8), IMAGES[0], PROBS[0], CLASS_NAMES
     ),
+    "whitening_filters": lambda: plots.plot_whitening_filters(RNG.normal(size=(2, 2, 3, 24))),
+    "correlations": lambda: plots.plot_correlations(np.ones((12, 12)), np.eye(12)),
+    "kernels": lambda: plots.plot_kernels(np.eye(64), RNG.normal(size=(64, 64)), "conv1_2"),
+    "singular_values": lambda: plots.plot_singular_values(
+        {"gradient descent": np.geomspace(1, 1e-3, 64), "Muon": np.ones(64)}
+    ),
+    "ablation": lambda: plots.plot_ablation(ABLATION),
+    "no_ablation": lambda: plots.plot_ablation(None),
+    "losses": lambda: plots.plot_losses(CURVE, dict.fromkeys(experiments.ABLATIONS, CURVE)),
+    "one_loss": lambda: plots.plot_losses(CURVE, {"Muon (SGD instead)": CURVE}, columns=1),
+    "accuracy_against_time": lambda: plots.plot_accuracy_against_time(TIMES),
+    "no_accuracy_against_time": lambda: plots.plot_accuracy_against_time({}),
+    "time_scaling": lambda: plots.plot_time_scaling(SCALING),
+    "no_time_scaling": lambda: plots.plot_time_scaling(None),
     "heat_map": lambda: plots.plot_heat_map(IMAGES[0], IMAGES[1], "cat"),
 }
 
@@ -187,7 +225,7 @@ def test_the_check_of_texts_rejects_bad_figures(fault, place, words, size):
 
 def test_every_figure_is_tested():
     made = {name.removeprefix("plot_") for name in plots.__all__}
-    assert len(made) == 21
+    assert len(made) == 29
     assert len(FIGURES) >= len(made)
 
 

@@ -39,7 +39,7 @@ def test_baseline_is_trained_as_documented():
     assert (baseline.alternating, baseline.whole_pixels, baseline.tta) == (False, False, False)
 
 
-@pytest.mark.parametrize("name", ["quick", "fast"])
+@pytest.mark.parametrize("name", ["quick", "fast", "accurate"])
 def test_the_fast_recipes_train_the_fast_network(name):
     recipe = get_recipe(name)
     assert (recipe.network, recipe.optimizer, recipe.schedule) == ("fast", "muon", "linear")

@@ -88,7 +88,8 @@ def plot_singular_values(series: dict) -> Figure:
     axes = style_axes(
         figure.subplots(), "", "direction, the strongest first", "step (strongest = 1)", "y"
     )
-    for (name, values), style in zip(series.items(), (SERIES_STYLES[1], SERIES_STYLES[0])):
+    styles = (SERIES_STYLES[1], SERIES_STYLES[0])
+    for (name, values), style in zip(series.items(), styles, strict=True):
         values = np.sort(values)[::-1] / np.max(values)
         colour, dashes, _ = style
         axes.plot(range(1, len(values) + 1), values, dashes, color=colour, linewidth=2, label=name)
@@ -177,8 +178,8 @@ def plot_accuracy_against_time(series: dict | None) -> Figure:
     """Draw accuracy against training time, one line per recipe, its epochs varied.
 
     Args:
-        series: Recipe to triples `(seconds, accuracy, epochs)`; "documented script" may be one. None
-            draws empty axes that say where they lie.
+        series: Recipe to triples `(seconds, accuracy, epochs)`; "documented script" may be one.
+            Without any, empty axes say where they lie.
     """
     figure = new_figure("What training time buys", 4.2)
     axes = style_axes(
