@@ -22,6 +22,7 @@ INSTALL_HINT = (
     "TensorFlow is not installed. `make run` installs the build that suits this machine; by hand:"
     " `pip install tensorflow-cpu` (x86-64 Linux without an NVIDIA GPU), `pip install tensorflow`"
     " (macOS, Linux on ARM), or `pip install 'tensorflow[and-cuda]'` (Linux with an NVIDIA GPU)."
+    " To train without it: `pip install jax`, and KERAS_BACKEND=jax."
 )
 
 
