@@ -140,7 +140,7 @@ def make_results():
                 _interval(metrics["tta"]["accuracy"]) if "tta" in metrics else "–",
                 format_seconds(info["seconds"]["training"]),
                 f"1/{ratio:.1f}" if ratio else "–",
-                describe_processor(info),
+                f"{describe_processor(info)}, {info.get('precision', 'float32')}",
             ]
         )
     rows.sort(key=lambda row: [*RECIPES].index(row[0].split("`")[1]))

@@ -2,13 +2,13 @@
 
     python benchmarks/scaling.py [PART …]        # all: about 15 minutes on two idle cores
 
-Trains `quick` for 1, 2 and 5 epochs and `fast` for 2 and 5, with seed 0, times an epoch of `quick` with
-5,000 to 45,000 images, and one at each of five image sizes. To these it adds what is known without
-training again: the reference runs of the recipes on the same kind of machine, and `baseline` epoch
-by epoch, once in the time that its own steps take and once in the documented script's, both from
-`time_to_accuracy.json`. Accuracy is that of the images held out, by one view. Writes
-`outputs/reference/scaling.json`; of the parts `trained`, `images` and `sizes` those that are there
-are not measured again unless they are named. Run it on an idle machine.
+Trains `quick` for 1, 2 and 5 epochs and `fast` for 2 and 5, with seed 0, times an epoch of `quick`
+with 5,000 to 45,000 images, and one at each of five image sizes. To these it adds what is known
+without training again: the reference runs of the recipes on the same kind of machine, and
+`baseline` epoch by epoch, once in the time that its own steps take and once in the documented
+script's, both from `time_to_accuracy.json`. Accuracy is that of the images held out, by one view.
+Writes `outputs/reference/scaling.json`; of the parts `trained`, `images` and `sizes` those that are
+there are not measured again unless they are named. Run it on an idle machine.
 """
 
 import csv
