@@ -61,7 +61,7 @@ def test_the_history_has_a_row_per_epoch_and_the_agreed_columns(trained):
 
 def test_validation_does_not_wait_for_tensorflows_autotuner(trained):
     run = trained[0]
-    batches = training._make_val_data(run.dataset, np.arange(20))
+    batches = training.make_val_data(run.dataset.train_images[:20], run.dataset.train_labels[:20])
     assert batches.options().autotune.enabled is False
 
 
