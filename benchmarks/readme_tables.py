@@ -205,11 +205,9 @@ def make_ending():
 def make_shipped():
     """Write how good the shipped weights are."""
     rows = []
-    for card, kind, part in (
-        (card, *view)
-        for card in map(read_card, sorted(list_pretrained(), key=[*RECIPES].index))
-        for view in card["views"].items()
-    ):
+    cards = map(read_card, sorted(list_pretrained(), key=[*RECIPES].index))
+    for card, kind in ((card, kind) for card in cards for kind in card["views"]):
+        part = card["views"][kind]
         answers = part["test_answers"]
         rows.append(
             [
