@@ -205,21 +205,21 @@ def make_ending():
 def make_shipped():
     """Write how good the shipped weights are."""
     rows = []
-    cards = map(read_card, sorted(list_pretrained(), key=[*RECIPES].index))
-    for card, kind in ((card, kind) for card in cards for kind in card["views"]):
-        part = card["views"][kind]
-        answers = part["test_answers"]
-        rows.append(
-            [
-                f"`{card['name']}`, seed {card['seed']}",
-                kind,
-                f"{part['validation_accuracy']:.2%}",
-                _interval(part["test"]["accuracy"]),
-                f"{part['test_ece_uncalibrated']:.2%}, {part['test_ece']:.2%}",
-                f"{answers['coverage']:.1%}",
-                f"{answers['accuracy']:.2%}",
-            ]
-        )
+    for name in sorted(list_pretrained(), key=[*RECIPES].index):
+        card = read_card(name)
+        for kind, part in card["views"].items():
+            answers = part["test_answers"]
+            rows.append(
+                [
+                    f"`{card['name']}`, seed {card['seed']}",
+                    kind,
+                    f"{part['validation_accuracy']:.2%}",
+                    _interval(part["test"]["accuracy"]),
+                    f"{part['test_ece_uncalibrated']:.2%}, {part['test_ece']:.2%}",
+                    f"{answers['coverage']:.1%}",
+                    f"{answers['accuracy']:.2%}",
+                ]
+            )
     return make_table(
         [
             "weights, in float16",
