@@ -56,7 +56,9 @@ def test_every_trick_can_be_taken_out(trick, whole, data):
     changed = [f.name for f in dataclasses.fields(recipe) if ABLATIONS[trick].get(f.name)]
     assert recipe != TINY
     assert all(getattr(recipe, name) == ABLATIONS[trick][name] for name in changed)
-    assert run_experiment(recipe, data, seed=1, train_images=600).curve != whole.curve
+    done = run_experiment(recipe, data, seed=1, train_images=600)
+    # The memory of batch normalisation shows in the validation alone.
+    assert done.history["val_loss"] != whole.history["val_loss"]
 
 
 def test_nothing_taken_out_is_the_recipe():

@@ -67,8 +67,8 @@ def test_parameters_of_the_quick_network():
 def test_the_order_of_the_layers_and_their_shapes():
     rows = describe_layers(build_model(get_recipe("quick")))
     shapes = {name: shape for name, _, shape, _ in rows}
-    expected = {"whitening": (31, 31, 24), "pool1": (15, 15, 24), "pool2": (7, 7, 64)}
-    expected |= {"pool3": (3, 3, 128), "pool": (128,), "probs": (10,)}
+    expected = {"whitening": (31, 31, 24), "pool1": (15, 15, 32), "pool2": (7, 7, 64)}
+    expected |= {"pool3": (3, 3, 64), "pool": (64,), "probs": (10,)}
     assert {name: shapes[name] for name in expected} == expected
     block = ["Conv2D", "MaxPooling2D", "BatchNormalization", "Activation"]
     block += ["Conv2D", "BatchNormalization", "Activation"]

@@ -167,8 +167,10 @@ def plot_losses(whole: list, others: dict, columns: int = 3) -> Figure:
     highest = np.quantile([loss for pairs in (whole, *others.values()) for _, loss in pairs], 0.97)
     lowest = min(loss for pairs in (whole, *others.values()) for _, loss in pairs)
     grid[0][0].set_ylim(lowest - 0.08, highest + 0.15)
-    figure.supxlabel("epoch", fontsize=FONT)
-    figure.supylabel("cross-entropy per image", fontsize=FONT)
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch", fontsize=FONT)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("cross-entropy", fontsize=FONT)
     lines = grid[0][0].get_legend_handles_labels()
     figure.legend(*lines, loc="outside lower center", ncols=2, frameon=False, fontsize=FONT)
     return figure
@@ -216,12 +218,12 @@ def plot_time_scaling(measured: dict | None) -> Figure:
             say where it lies.
     """
     figure = new_figure("What makes an epoch long", 3.4)
+    if not measured:
+        say_missing(style_axes(figure.subplots(), "", "images", "seconds an epoch"))
+        return figure
     left, right = figure.subplots(1, 2)
     style_axes(left, "with the number of images", "images", "seconds an epoch", "both")
     style_axes(right, "with their size", "side in pixels", "seconds an epoch", "both")
-    if not measured:
-        say_missing(left)
-        return figure
     images, sizes = (
         [(row[key], row["epoch_seconds"]) for row in measured[part]]
         for part, key in (("images", "images"), ("sizes", "size"))
