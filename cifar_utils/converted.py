@@ -4,6 +4,8 @@ Importing this module, and finding what was converted before, imports no TensorF
 """
 
 import hashlib
+import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -21,8 +23,8 @@ def find_converted(path, backend=None):
         backend: The name of the engine that is wanted, or None.
 
     Returns:
-        A dict from suffix to the converted file; empty where only Keras is installed, which runs
-        the file itself.
+        A dict from suffix to the converted file; empty where only Keras is installed, or runs on
+        another backend than TensorFlow, whose converters these are: it runs the file itself.
 
     Raises:
         ModelError: If the file cannot be read, or does not fit the classifier, or the cache cannot
@@ -30,7 +32,7 @@ def find_converted(path, backend=None):
     """
     kinds = ((LiteRTEngine, "tflite"), (OnnxEngine, "onnx"))
     wanted = [(e, kind) for e, kind in kinds if backend in (None, e.name) and is_installed(e)]
-    if not wanted:
+    if not wanted or not _has_converters():
         return {}
     engine, kind = wanted[0]
     try:
@@ -44,6 +46,12 @@ def find_converted(path, backend=None):
             " another folder for the cache (CIFAR_CACHE_DIR), or backend='Keras'."
         ) from error
     return {engine.suffix: kept}
+
+
+def _has_converters():
+    """Return whether Keras runs on TensorFlow here, without importing either."""
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    return backend == "tensorflow" and importlib.util.find_spec("tensorflow") is not None
 
 
 def _convert(path, kept, kind):

@@ -181,7 +181,7 @@ class LossCurve(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Close a stretch once it is long enough; `logs` holds the mean over the epoch so far."""
-        done = batch + 1
+        done = min(batch + 1, self.steps)  # JAX counts the last call of several steps as full
         if done - self.last >= self.stretch or done == self.steps:
             total = float(logs["loss"]) * done
             middle = self.epoch + (self.last + done) / 2 / self.steps

@@ -38,7 +38,8 @@ class StepClock(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Update what is shown, at most once a second."""
-        self.step = batch + 1
+        # With several steps per call, JAX counts on to where the last call would have ended.
+        self.step = min(batch + 1, self.params["steps"])
         now = time.perf_counter()
         if self.started is None:
             # The first step holds the compilation: the estimate counts from its end.

@@ -3,7 +3,7 @@
     python twenty_steps.py RECIPE FOLDER
 
 Begins with the weights in FOLDER/start.npz, or writes them there; writes FOLDER/<backend>.npz:
-the loss of each step, the weights, and answers of the plain network to some validation images.
+the loss of each step, the weights after the first and the last one, and answers of the plain network to some validation images.
 """
 
 import dataclasses
@@ -13,9 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cifar_utils.backend import keras
-from cifar_utils.batches import FollowEpoch
 from cifar_utils.data import load_dataset
-from cifar_utils.experiments import LossCurve
 from cifar_utils.preprocessing import Preprocessing
 from cifar_utils.recipes import get_recipe
 from cifar_utils.training import make_plain_model, predict_probs, prepare_training
@@ -43,19 +41,20 @@ def train(name, folder):
             ready.model.set_weights([saved[name] for name in saved.files])
     else:
         np.savez(start, *ready.model.get_weights())
-    curve = LossCurve(len(ready.source), points=STEPS)
-    ready.model.fit(
-        ready.batches,
-        epochs=EPOCHS,
-        shuffle=False,
-        verbose=0,
-        callbacks=[FollowEpoch(ready.source), curve],
-    )
+    losses, first = [], None
+    for epoch in range(EPOCHS):
+        ready.source.epoch = epoch
+        for step in range(STEPS):
+            ready.model.reset_metrics()
+            logs = ready.model.train_on_batch(*ready.source[step], return_dict=True)
+            losses.append(float(logs["loss"]))
+            first = first or ready.model.get_weights()
     weights = {f"w{i}": weight for i, weight in enumerate(ready.model.get_weights())}
+    weights |= {f"first{i}": weight for i, weight in enumerate(first)}
     probs = predict_probs(make_plain_model(recipe, ready.model), ready.val_images[:200])
     np.savez(
         folder / f"{keras.backend.backend()}.npz",
-        losses=[loss for _, loss in curve.points],
+        losses=losses,
         probs=probs,
         tensorflow="tensorflow" in sys.modules,
         **weights,
