@@ -55,8 +55,8 @@ def test_twenty_steps_from_the_same_weights_agree(name, tmp_path):
     assert ours["losses"][-1] < ours["losses"][0]
     with np.load(tmp_path / "start.npz") as saved:
         start = [saved[key] for key in saved.files]
-    # One step differs by rounding alone. Muon lifts the faintest directions of a gradient, which are
-    # rounding, to full length: so twenty steps drift apart, and yet see the same losses.
+    # One step differs by rounding alone. Muon lifts the faintest directions of a gradient, which
+    # are rounding, to full length: so twenty steps drift apart, and yet see the same losses.
     assert measure_drift("first", start, ours, theirs) < 0.01
     assert measure_drift("w", start, ours, theirs) < 0.4
     np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=0.06)

@@ -3,7 +3,8 @@
     python twenty_steps.py RECIPE FOLDER
 
 Begins with the weights in FOLDER/start.npz, or writes them there; writes FOLDER/<backend>.npz:
-the loss of each step, the weights after the first and the last one, and answers of the plain network to some validation images.
+the loss of each step, the weights after the first and the last one, and the answers of the plain
+network to some validation images.
 """
 
 import dataclasses
