@@ -15,7 +15,6 @@ import textwrap
 from pathlib import Path
 
 from cifar_utils.evaluation import DOCUMENTED
-from cifar_utils.experiments import NOTHING, load_ablation, summarise_ablation
 from cifar_utils.files import project_root, write_text
 from cifar_utils.pretrained import list_pretrained, read_card
 from cifar_utils.recipes import RECIPES
@@ -406,31 +405,7 @@ def make_page():
     )
 
 
-def make_ablation():
-    """One row per trick: what `quick` reaches without it."""
-    measured = load_ablation()["quick"]
-    rows = []
-    for row in summarise_ablation(measured["rows"]):
-        whole = row["trick"] == NOTHING
-        verdict = "" if whole else "clear" if row["clear"] else "within the spread"
-        rows.append(
-            [
-                f"**{row['trick']}**" if whole else row["trick"],
-                f"{row['mean']:.2%} ({row['low']:.2%} to {row['high']:.2%})",
-                "–" if whole else f"{-100 * row['cost']:+.2f}".replace("-", "−"),
-                verdict,
-            ]
-        )
-    n = len({row["seed"] for row in measured["rows"]})
-    header = ["left out", "validation images right (lowest to highest)", "points", "difference"]
-    return make_table(header, rows) + (
-        f"\n`quick`, {n} seeds each, {measured['n']:,} images held out, six views;"
-        f" {measured['machine']}, {measured['precision']}.\n"
-    )
-
-
 TABLES = {
-    "ablation": make_ablation,
     "page": make_page,
     "exports": make_exports,
     "inference": make_inference,
