@@ -156,7 +156,9 @@ def test_every_recipe_and_size_is_measured(bench):
 
 @pytest.mark.parametrize(("seconds", "counted"), [(0.0, 2 * 16), (60.0, 3 * 16 + 12)])
 def test_our_steps_are_timed_until_time_is_up_or_the_epoch_over(bench, seconds, counted):
-    recipe = dataclasses.replace(get_recipe("quick"), batch_size=16, widths=(24, 8, 8))
+    recipe = dataclasses.replace(
+        get_recipe("quick"), batch_size=16, widths=(24, 8, 8), steps_per_execution=1
+    )
     rng = np.random.default_rng(0)
     n = 5 * 16 + 12
     images = rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
