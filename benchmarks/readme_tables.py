@@ -73,7 +73,7 @@ def describe_measured(name):
     views = f", {describe_spread(six)} with six views" if six else ""
     seconds = statistics.median(reference.info["seconds"]["training"] for reference in kept)
     ratios = [ratio for ratio in map(compute_ratio, kept) if ratio]
-    ratio = f", 1/{statistics.median(ratios):.0f} of the documented script's time" if ratios else ""
+    ratio = f", {describe_ratio(ratios)} of the documented script's time" if ratios else ""
     return (
         f"Measured: {accuracy} of the test set{views} (n = {seeds}); {format_seconds(seconds)} of"
         f" training on {describe_processor(kept[0].info)}{ratio}."
@@ -98,6 +98,12 @@ def compute_ratio(reference):
     return documented / reference.info["seconds"]["training"] if documented else None
 
 
+def describe_ratio(ratios):
+    """Write the median of some ratios as "1/91", or "1/4.5" where a whole number says too little."""
+    median = statistics.median(ratios)
+    return f"1/{median:.0f}" if median >= 10 else f"1/{median:.1f}"
+
+
 def make_recipes():
     """One row per recipe: its command, the mean over its seeds, its time and the ratio."""
     rows = []
@@ -117,7 +123,7 @@ def make_recipes():
                 describe_spread([reference.metrics["accuracy"]["value"] for reference in kept]),
                 describe_spread([metrics["accuracy"]["value"] for metrics in six]),
                 format_seconds(statistics.median(seconds)),
-                f"1/{statistics.median(ratios):.0f}" if ratios else "–",
+                describe_ratio(ratios) if ratios else "–",
                 f"{describe_processor(info)}, {info['precision']}",
             ]
         )
@@ -138,7 +144,7 @@ def make_results():
                 _interval(metrics["accuracy"]),
                 _interval(metrics["tta"]["accuracy"]) if "tta" in metrics else "–",
                 format_seconds(info["seconds"]["training"]),
-                f"1/{ratio:.1f}" if ratio else "–",
+                describe_ratio([ratio]) if ratio else "–",
                 f"{describe_processor(info)}, {info.get('precision', 'float32')}",
             ]
         )

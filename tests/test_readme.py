@@ -98,7 +98,8 @@ def test_times_are_those_of_the_reference_run():
     assert f"installation and training takes about {rest:.0f} s" in README
     for stage in STAGES:
         row = next(line for line in README.splitlines() if line.startswith(f"| [{stage}]"))
-        assert row.endswith(f"| {info['seconds'][stage]:.0f} s |")
+        seconds = info["seconds"][stage]
+        assert row.endswith(f"| {seconds:.0f} s |" if seconds >= 0.5 else "| under a second |")
 
 
 def test_the_tree_names_every_module():
