@@ -99,7 +99,7 @@ def compute_ratio(reference):
 
 
 def describe_ratio(ratios):
-    """Write the median of some ratios as "1/91", or "1/4.5" where a whole number says too little."""
+    """Write the median of some ratios: "1/91", or "1/4.5" where a whole number says too little."""
     median = statistics.median(ratios)
     return f"1/{median:.0f}" if median >= 10 else f"1/{median:.1f}"
 
