@@ -177,11 +177,12 @@ class LossCurve(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Begin the epoch's first stretch."""
-        self.epoch, self.last, self.total = epoch, 0, 0.0
+        self.epoch, self.done, self.last, self.total = epoch, 0, 0, 0.0
 
     def on_train_batch_end(self, batch, logs=None):
         """Close a stretch once it is long enough; `logs` holds the mean over the epoch so far."""
-        done = min(batch + 1, self.steps)  # JAX counts the last call of several steps as full
+        # Of a call of several steps, `batch` is the first or the last one, by version and backend.
+        self.done = done = min(self.done + self.model.steps_per_execution, self.steps)
         if done - self.last >= self.stretch or done == self.steps:
             total = float(logs["loss"]) * done
             middle = self.epoch + (self.last + done) / 2 / self.steps

@@ -38,8 +38,9 @@ class StepClock(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Update what is shown, at most once a second."""
-        # With several steps per call, JAX counts on to where the last call would have ended.
-        self.step = min(batch + 1, self.params["steps"])
+        # Of a call of several steps, `batch` is the first or the last one, by version and backend.
+        done = self.step + self.model.steps_per_execution
+        self.step = min(done, self.params["steps"])
         now = time.perf_counter()
         if self.started is None:
             # The first step holds the compilation: the estimate counts from its end.

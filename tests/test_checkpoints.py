@@ -31,8 +31,10 @@ class StopAt(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        epoch, stop = self.at  # a call of several steps may not end at this one
-        if stop is not None and self.epoch == epoch and batch >= stop:
+        epoch, stop = self.at
+        # Of a call of several steps, `batch` is the first or the last one, by Keras's version.
+        reached = batch + self.model.steps_per_execution
+        if stop is not None and self.epoch == epoch and reached > stop:
             raise KeyboardInterrupt
 
     def on_epoch_end(self, epoch, logs=None):

@@ -1,5 +1,7 @@
 """The time left counts an epoch of small images as the smaller work that it is."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from cifar_utils import progress
@@ -22,9 +24,10 @@ def clock(monkeypatch):
     return clock
 
 
-def make_steps(sizes, epochs=4, steps=10):
+def make_steps(sizes, epochs=4, steps=10, calls=1):
     steps_clock = StepClock(sizes)
     steps_clock.set_params({"epochs": epochs, "steps": steps})
+    steps_clock.set_model(SimpleNamespace(steps_per_execution=calls))
     steps_clock.on_train_begin()
     return steps_clock
 
@@ -35,6 +38,17 @@ def test_the_share_follows_the_square_of_the_side():
     assert clock.share_done() == pytest.approx(2 * 256 / 2560)
     clock.step = 5
     assert clock.share_done() == pytest.approx((2 * 256 + 512) / 2560)
+
+
+@pytest.mark.parametrize("named", [(0, 4, 8), (3, 7, 11)])  # the first or the last step of a call
+def test_calls_of_several_steps_end_with_the_epoch(named):
+    clock = make_steps((32,), epochs=1, calls=4)
+    clock.on_epoch_begin(0)
+    shares = []
+    for batch in named:
+        clock.on_train_batch_end(batch)
+        shares.append(clock.share_done())
+    assert shares == [0.4, 0.8, 1.0]
 
 
 def test_the_last_size_holds_for_all_later_epochs():
