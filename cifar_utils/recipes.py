@@ -175,7 +175,8 @@ class Accurate(Fast):
 
     Command: `python -m cifar_utils run --recipe accurate`.
 
-    Measured: not yet.
+    Measured: 94.06% of the test set, 94.74% with six views (n = 1 seed); 1 h 03 min of training on
+    2 cores of AMD EPYC, with other work beside it.
     """
 
     name: str = "accurate"
