@@ -1,6 +1,6 @@
 """What is each trick of the fast network worth? Train a recipe without it, and look.
 
-    python benchmarks/ablation.py [RECIPE]       # quick, three seeds: about 20 minutes on two cores
+    python benchmarks/ablation.py [RECIPE]       # quick: 30 trainings of half a minute on 2 cores
 
 Trains the recipe as it stands and once without each trick (`experiments.ABLATIONS`), with seeds 0
 to 2, on all training images but the tenth that is held out, and keeps the accuracy on these: the

@@ -1,6 +1,6 @@
 """How far does training time buy accuracy, and what makes it long?
 
-    python benchmarks/scaling.py [PART …]        # all: about 15 minutes on two idle cores
+    python benchmarks/scaling.py [PART …]        # all; not run as a whole yet
 
 Trains `quick` for 1, 2 and 5 epochs and `fast` for 2 and 5, with seed 0, times an epoch of `quick`
 with 5,000 to 45,000 images, and one at each of five image sizes. To these it adds what is known
