@@ -38,7 +38,6 @@ def build_fast_network(recipe, num_classes=10, training=False):
     gelu = FusedGelu if training else functools.partial(layers.Activation, "gelu")
     size = None if training else 32
     stack = [keras.Input((size, size, 3), name="images")]
-    spread = keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
     if training and recipe.whitening:
         stack.append(PatchWhitening(PATCH_SIZE, name="whitening"))
     else:
@@ -47,13 +46,13 @@ def build_fast_network(recipe, num_classes=10, training=False):
                 2 * PATCH_SIZE**2 * 3,
                 PATCH_SIZE,
                 trainable=not recipe.whitening,
-                kernel_initializer=spread,
+                kernel_initializer=_make_spread(),
                 name="whitening",
             )
         )
     stack.append(gelu(name="whitening_gelu"))
     # What is saved shall load without our initialiser; its weights replace all of them anyway.
-    kernels = PartialIdentity() if training and recipe.identity else spread
+    make_kernels = PartialIdentity if training and recipe.identity else _make_spread
     for block, filters in enumerate(recipe.widths, start=1):
         for place in (1, 2):
             name = f"conv{block}_{place}"
@@ -63,7 +62,7 @@ def build_fast_network(recipe, num_classes=10, training=False):
                     3,
                     padding="same",
                     use_bias=False,
-                    kernel_initializer=kernels,
+                    kernel_initializer=make_kernels(),  # one each: a shared one repeats itself
                     name=name,
                 )
             )
@@ -85,10 +84,15 @@ def build_fast_network(recipe, num_classes=10, training=False):
             use_bias=False,
             dtype="float32",
             name="logits",
-            kernel_initializer=spread,
+            kernel_initializer=_make_spread(),
         ),
         layers.Rescaling(recipe.logit_scale, dtype="float32", name="scaled_logits"),
         # float32 whatever the precision of the rest: half precision loses small classes.
         layers.Activation("softmax", dtype="float32", name="probs"),
     ]
     return keras.Sequential(stack, name="fast_cnn")
+
+
+def _make_spread():
+    """Return an initialiser of random weights, spread as PyTorch spreads them by default."""
+    return keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
