@@ -24,7 +24,7 @@ from cifar_utils.experiments import (
 )
 from cifar_utils.files import write_json
 from cifar_utils.precision import choose_precision
-from cifar_utils.recipes import get_recipe, recipe_to_json
+from cifar_utils.recipes import get_recipe, recipe_from_json, recipe_to_json
 
 SEEDS = (0, 1, 2)
 AGAINST = runpy.run_path(str(Path(__file__).with_name("against_documented.py")))
@@ -41,9 +41,11 @@ def main(recipe_name="quick"):
         "machine": AGAINST["describe_machine"](),
         "precision": choose_precision(recipe.precision),
     }
-    rows = whole.get(recipe_name, {}).get("rows", [])
-    if any(whole.get(recipe_name, {}).get(key) != value for key, value in identity.items()):
-        rows = []
+    saved = whole.get(recipe_name, {})
+    if "recipe" in saved:  # written before a field existed, it means that field's default
+        saved["recipe"] = recipe_to_json(recipe_from_json(saved["recipe"]))
+    same = all(saved.get(key) == value for key, value in identity.items())
+    rows = saved["rows"] if same else []
     n = round(len(dataset.train_labels) * recipe.val_fraction)
     for seed in SEEDS:
         for trick in (NOTHING, *ABLATIONS):

@@ -56,9 +56,15 @@ class ArraySource(keras.utils.PyDataset):
 
     def __getitem__(self, step):
         """Return `(images, targets)`: float32 (b, size, size, 3) in [0, 1], one-hot (b, 10)."""
-        indices, transforms = self._plan.step(step)
-        images = augment_images(self.images[indices], transforms, self.preprocessing.augmentation)
-        return resize_images(images, self.size), self.targets[indices]
+        images, targets, transforms = self._read(step)
+        images = augment_images(images, transforms, self.preprocessing.augmentation)
+        return resize_images(images, self.size), targets
+
+    def _read(self, step):
+        """Return `(images, targets, transforms)`; uint8 images, cut but not moved."""
+        indices, transforms, corners = self._plan.step(step)
+        images = self.preprocessing.augmentation.cut(self.images[indices], corners)
+        return images, self.targets[indices], transforms
 
     def steps(self):
         """Yield what `make_tf_source` needs of the current epoch, step by step.
@@ -68,11 +74,10 @@ class ArraySource(keras.utils.PyDataset):
         """
         moves = self.preprocessing.augmentation.only_moves_pixels
         for step in range(len(self)):
-            indices, transforms = self._plan.step(step)
-            images = self.images[indices]
+            images, targets, transforms = self._read(step)
             if moves:
                 images = gather_pixels(images, transforms)
-            yield images, self.targets[indices], transforms, self.size
+            yield images, targets, transforms, self.size
 
 
 def choose_fill_mode(augmentation):

@@ -55,6 +55,7 @@ PARAMETERS = {
     "zoom_out": Parameter(
         float, "smallest size of a training image as a share of its own", 0.25, 1
     ),
+    "cutout": Parameter(int, "side of a grey square in each training image, in pixels", 0, 24),
     "epochs": Parameter(int, "passes over the training images", 1, 10_000),
     "batch_size": Parameter(int, "images per step", 1, 10_000),
     "learning_rate": Parameter(float, "largest step size", 1e-7, 10),

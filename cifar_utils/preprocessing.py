@@ -13,8 +13,9 @@ import numpy as np
 from cifar_utils.errors import ParameterError
 
 IMAGE_SIZE = 32
+GREY = 122  # about the mean of CIFAR-10's bytes: next to nothing for a network that standardises
 # One stream of random numbers per purpose, so that none depends on how much another has drawn.
-SPLIT_STREAM, ORDER_STREAM, AUGMENTATION_STREAM, MIRROR_STREAM = 1, 2, 3, 4
+SPLIT_STREAM, ORDER_STREAM, AUGMENTATION_STREAM, MIRROR_STREAM, CUTOUT_STREAM = 1, 2, 3, 4, 5
 
 
 def scale_images(images):
@@ -112,6 +113,8 @@ def _rng(seed, *stream):
 class Augmentation:
     """Random rotation, shift, reduction and mirror image, as one projective transform per image.
 
+    And before it, if asked for, a square that is painted over.
+
     Attributes:
         rotation: Largest angle in degrees, either way.
         shift: Largest shift in each direction, as a share of the side.
@@ -124,6 +127,9 @@ class Augmentation:
         zoom_out: Smallest size at which an image is shown, as a share of its own; 1 for none. A
             photograph's object rarely fills it as a thumbnail's does.
         zoom_share: Share of the images that are reduced, by factors even in their logarithm.
+        cutout: Side in pixels of a square that is painted grey in every image, so that the network
+            cannot rest on one telling detail (DeVries and Taylor, arXiv:1708.04552; here always
+            whole, as in airbench96); 0 for none.
     """
 
     rotation: float = 15.0
@@ -133,6 +139,7 @@ class Augmentation:
     whole_pixels: bool = False
     zoom_out: float = 1.0
     zoom_share: float = 0.3
+    cutout: int = 0
 
     @property
     def only_moves_pixels(self):
@@ -173,6 +180,27 @@ class Augmentation:
         a2, b2 = centre - a0 * x - a1 * y, centre - b0 * x - b1 * y
         zero = np.zeros(n)
         return np.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1).astype(np.float32)
+
+    def draw_corners(self, n, rng):
+        """Draw where `n` images are painted over: top and left of a square, int64 (n, 2)."""
+        return rng.integers(0, IMAGE_SIZE - self.cutout, (n, 2), endpoint=True)
+
+    def cut(self, images, corners):
+        """Paint the square at its corner of each image.
+
+        Args:
+            images: uint8 (n, 32, 32, 3).
+            corners: int64 (n, 2); see `draw_corners`.
+
+        Returns:
+            uint8 (n, 32, 32, 3): new images, or the same ones if nothing is cut out.
+        """
+        if not self.cutout:
+            return images
+        offsets = np.arange(IMAGE_SIZE) - corners[..., None]  # (n, 2, 32): from the square's start
+        rows, columns = np.moveaxis((offsets >= 0) & (offsets < self.cutout), 1, 0)
+        inside = rows[:, :, None] & columns[:, None, :]
+        return np.where(inside[..., None], np.uint8(GREY), images)
 
 
 @dataclass(frozen=True)
@@ -252,6 +280,7 @@ class EpochPlan:
     Attributes:
         order: int64 (n,), a permutation.
         transforms: float32 (n, 8); see `Augmentation.draw`.
+        corners: int64 (n, 2); see `Augmentation.draw_corners`.
         size: Side that the images are scaled to.
     """
 
@@ -266,12 +295,13 @@ class EpochPlan:
             mirrored = (mirrored_first ^ bool(epoch % 2))[self.order]
         rng = _rng(seed, AUGMENTATION_STREAM, epoch)
         self.transforms = augmentation.draw(n, rng, mirrored)
+        self.corners = augmentation.draw_corners(n, _rng(seed, CUTOUT_STREAM, epoch))
 
     def __len__(self):
         """Return the number of steps."""
         return -(-len(self.order) // self.batch_size)
 
     def step(self, index):
-        """Return `(indices, transforms)` of one step: int64 (b,) and float32 (b, 8)."""
+        """Return `(indices, transforms, corners)` of one step: (b,), (b, 8) and (b, 2)."""
         part = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        return self.order[part], self.transforms[part]
+        return self.order[part], self.transforms[part], self.corners[part]

@@ -38,6 +38,7 @@ class Recipe:
         whole_pixels: Whether images are shifted by whole pixels.
         zoom_out: Smallest size at which a training image is shown, as a share of its own.
         zoom_share: Share of the images that are reduced; see `preprocessing.Augmentation`.
+        cutout: Side of the square painted over in each image, in pixels; the same.
         sizes: Pairs `(side, share of the epochs)` of the training images; see
             `preprocessing.spread_sizes`.
         widths: Filters in each block of the fast network.
@@ -73,6 +74,7 @@ class Recipe:
     whole_pixels: bool = False
     zoom_out: float = 1.0
     zoom_share: float = 0.3
+    cutout: int = 0
     sizes: tuple[tuple[int, float], ...] = ((32, 1.0),)
     widths: tuple[int, ...] = ()
     logit_scale: float = 1.0
@@ -171,7 +173,10 @@ class Fast(FastRecipe):
 
 @dataclass(frozen=True)
 class Accurate(Fast):
-    """A wider fast network, trained for longer, on what a model that ships may learn from.
+    """A wider fast network, trained for longer, with more variety in its images.
+
+    A run without the variety (two pixels of shift, nothing cut out, 24 epochs) had all but 15 of
+    its 45,000 images right in the end, and 93.9% of those held out: it learnt them by heart.
 
     Command: `python -m cifar_utils run --recipe accurate`.
 
@@ -180,9 +185,10 @@ class Accurate(Fast):
     """
 
     name: str = "accurate"
-    epochs: int = 24
-    val_fraction: float = 0.1  # 5,000 images: `benchmarks/ship_weights.py` asks for them
-    sizes: tuple[tuple[int, float], ...] = ((20, 0.08), (24, 0.5), (32, 0.42))
+    epochs: int = 32
+    shift: float = 0.125  # four pixels, and the cutout: as in airbench96
+    cutout: int = 12
+    sizes: tuple[tuple[int, float], ...] = ((20, 0.06), (24, 0.44), (32, 0.5))
     widths: tuple[int, ...] = (128, 384, 384)
 
 

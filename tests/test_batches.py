@@ -124,9 +124,14 @@ def sample_bilinear(image, row):
 
 
 @settings(deadline=None, max_examples=8)
-@given(st.integers(0, 2**31 - 1), st.integers(1, 70), st.integers(0, 99))
-def test_both_sources_give_the_same_batches(images, labels, seed, batch_size, epoch):
-    source = make_array_source(images, labels, Augmentation(), seed, batch_size)
+@given(
+    st.integers(0, 2**31 - 1),
+    st.integers(1, 70),
+    st.integers(0, 99),
+    st.sampled_from([{}, {"cutout": 12}, {"rotation": 0.0, "whole_pixels": True, "cutout": 7}]),
+)
+def test_both_sources_give_the_same_batches(images, labels, seed, batch_size, epoch, choices):
+    source = make_array_source(images, labels, Augmentation(**choices), seed, batch_size)
     source.epoch = epoch
     batches = list(make_tf_source(source))
     assert len(batches) == len(source)
@@ -137,6 +142,15 @@ def test_both_sources_give_the_same_batches(images, labels, seed, batch_size, ep
         np.testing.assert_array_equal(tf_targets, own_targets)
         assert own_images.min() >= 0
         assert own_images.max() <= 1
+
+
+def test_a_square_is_cut_out_of_every_training_image(labels):
+    white = np.full((N, 32, 32, 3), 255, np.uint8)
+    moves = Augmentation(0.0, 0.0, False, whole_pixels=True, cutout=12)
+    source = make_array_source(white, labels, moves, 0, N)
+    ((shown, _),) = make_tf_source(source)
+    hidden = (np.asarray(shown) < 0.9).all(-1).sum((1, 2))
+    np.testing.assert_array_equal(hidden, 144)
 
 
 def test_both_sources_reduce_images_and_fill_in_their_mirror_image():

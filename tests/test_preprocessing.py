@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from cifar_utils.errors import ParameterError
 from cifar_utils.exploration import compute_channel_statistics
 from cifar_utils.preprocessing import (
+    GREY,
     Augmentation,
     EpochPlan,
     Preprocessing,
@@ -188,9 +189,9 @@ def make_preprocessing(seed=0):
 def test_an_epoch_shows_each_image_exactly_once(n, batch_size, epoch, seed):
     plan = EpochPlan(n, batch_size, make_preprocessing(seed), epoch)
     steps = [plan.step(i) for i in range(len(plan))]
-    assert sorted(np.concatenate([indices for indices, _ in steps])) == list(range(n))
-    assert all(len(indices) == len(rows) > 0 for indices, rows in steps)
-    assert {len(indices) for indices, _ in steps[:-1]} <= {batch_size}
+    assert sorted(np.concatenate([step[0] for step in steps])) == list(range(n))
+    assert all(len(step[0]) == len(step[1]) == len(step[2]) > 0 for step in steps)
+    assert {len(step[0]) for step in steps[:-1]} <= {batch_size}
 
 
 def test_an_epoch_is_a_function_of_seed_and_epoch():
@@ -335,3 +336,38 @@ def test_without_a_reduction_nothing_else_is_drawn_than_before_there_was_one():
     plain = Augmentation(3.0, 0.1).draw(50, np.random.default_rng(0))
     off = Augmentation(3.0, 0.1, zoom_out=1.0, zoom_share=0.9).draw(50, np.random.default_rng(0))
     np.testing.assert_array_equal(plain, off)
+
+
+# A square painted over
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 24), SEEDS)
+def test_the_square_is_whole_and_grey_and_hides_nothing_else(side, seed):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (20, 32, 32, 3), np.uint8)
+    before, moves = images.copy(), Augmentation(cutout=side)
+    corners = moves.draw_corners(20, rng)
+    cut = moves.cut(images, corners)
+    np.testing.assert_array_equal(images, before)
+    assert cut.dtype == np.uint8
+    for image, (top, left), own in zip(images, corners, cut, strict=True):
+        assert own[top : top + side, left : left + side].shape == (side, side, 3)
+        image[top : top + side, left : left + side] = GREY
+        np.testing.assert_array_equal(own, image)
+
+
+def test_squares_reach_every_corner_and_change_from_epoch_to_epoch():
+    plans = [
+        EpochPlan(3000, 100, Preprocessing(0, 0.1, Augmentation(cutout=24)), e) for e in (0, 1)
+    ]
+    for plan in plans:
+        assert set(map(tuple, plan.corners)) == set(np.ndindex(9, 9))
+    assert (plans[0].corners == plans[1].corners).all(1).mean() < 0.05
+
+
+def test_cutting_out_changes_no_other_draw():
+    plain = EpochPlan(200, 50, Preprocessing(0, 0.1, Augmentation()), 3)
+    cut = EpochPlan(200, 50, Preprocessing(0, 0.1, Augmentation(cutout=12)), 3)
+    np.testing.assert_array_equal(plain.order, cut.order)
+    np.testing.assert_array_equal(plain.transforms, cut.transforms)

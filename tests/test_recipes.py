@@ -49,7 +49,8 @@ def test_the_fast_recipes_train_the_fast_network(name):
     moves = Preprocessing.from_recipe(recipe, 0).augmentation
     assert moves.only_moves_pixels
     assert moves.alternating
-    assert recipe.shift * 32 == 2
+    assert recipe.shift * 32 == (4 if name == "accurate" else 2)
+    assert recipe.cutout == (12 if name == "accurate" else 0)
 
 
 def test_quick_holds_out_a_tenth_and_is_deterministic():
