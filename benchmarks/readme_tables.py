@@ -15,6 +15,13 @@ import textwrap
 from pathlib import Path
 
 from cifar_utils.evaluation import DOCUMENTED
+from cifar_utils.experiments import (
+    NOTHING,
+    group_accuracy,
+    load_ablation,
+    load_scaling,
+    summarise_ablation,
+)
 from cifar_utils.files import project_root, write_text
 from cifar_utils.pretrained import list_pretrained, read_card
 from cifar_utils.recipes import RECIPES
@@ -263,6 +270,47 @@ def make_steps():
     )
 
 
+def make_ablation():
+    """What `quick` reaches without each of its tricks."""
+    measured = load_ablation()["quick"]
+    rows = [
+        [
+            "the whole recipe" if row["trick"] == NOTHING else f"without {row['trick']}",
+            f"{row['mean']:.2%} ({row['low']:.2%} to {row['high']:.2%})",
+            "–"
+            if row["trick"] == NOTHING
+            else f"{100 * row['cost']:+.2f} ({100 * row['cost_low']:+.2f} to"
+            f" {100 * row['cost_high']:+.2f})".replace("-", "−"),
+            "" if row["trick"] == NOTHING else "yes" if row["clear"] else "within the spread",
+        ]
+        for row in summarise_ablation(measured["rows"])
+    ]
+    seeds = len({row["seed"] for row in measured["rows"]})
+    header = [f"`quick`, {seeds} seeds, {measured['precision']}", "validation accuracy, six views"]
+    return make_table([*header, "costs points", "clear"], rows) + (
+        f"\nMean and range over the seeds, on {measured['n']:,} images held out; on"
+        f" {measured['machine']}.\n"
+    )
+
+
+def make_scaling():
+    """Accuracy and time of each recipe, its epochs varied."""
+    measured = load_scaling()
+    rows = [
+        [f"`{name}`" if name in RECIPES else name, epochs, format_seconds(took), f"{accuracy:.1%}"]
+        for name, triples in group_accuracy(measured).items()
+        for took, accuracy, epochs in sorted(triples)
+    ]
+    images, sizes = (
+        ", ".join(f"{row[key]:,}: {row['epoch_seconds']:.1f} s" for row in measured[part])
+        for part, key in (("images", "images"), ("sizes", "size"))
+    )
+    return make_table(["recipe", "epochs", "training time", "validation accuracy"], rows) + (
+        f"\nOne view, one seed each, on {measured['machine']}. An epoch of `quick` at 32 pixels by"
+        f" its number of images: {images}; with 20,000 images by their side in pixels: {sizes}.\n"
+    )
+
+
 def read_measured(name):
     """Return what a benchmark of this folder wrote."""
     return json.loads(Path(__file__).with_name(f"{name}.json").read_text(encoding="utf-8"))
@@ -425,6 +473,8 @@ TABLES = {
     "results": make_results,
     "reproduction": make_reproduction,
     "leak": make_leak,
+    "ablation": make_ablation,
+    "scaling": make_scaling,
     "speed": make_speed,
 }
 

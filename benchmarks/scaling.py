@@ -1,14 +1,16 @@
 """How far does training time buy accuracy, and what makes it long?
 
-    python benchmarks/scaling.py [PART …]        # all; not run as a whole yet
+    python benchmarks/scaling.py [PART …]        # all: about 40 minutes on 2 cores
 
-Trains `quick` for 1, 2 and 5 epochs and `fast` for 2 and 5, with seed 0, times an epoch of `quick`
-with 5,000 to 45,000 images, and one at each of five image sizes. To these it adds what is known
-without training again: the reference runs of the recipes on the same kind of machine, and
-`baseline` epoch by epoch, once in the time that its own steps take and once in the documented
-script's, both from `time_to_accuracy.json`. Accuracy is that of the images held out, by one view.
-Writes `outputs/reference/scaling.json`; of the parts `trained`, `images` and `sizes` those that are
-there are not measured again unless they are named. Run it on an idle machine.
+Times an epoch of `quick` with 5,000 to 45,000 images, and one at each of five image sizes; trains
+`quick` for 1, 2 and 5 epochs, `fast` for 2 and 5 and `accurate` for 4 and 8, with seed 0. To these
+it adds what is known without training again: the reference runs of the recipes on the same kind of
+machine ("shared" where other work ran beside them), and `baseline` epoch by epoch, once in the time
+that its own steps take and once in the documented script's, both from `time_to_accuracy.json`.
+Accuracy is that of a tenth of the training images, held out (of the reference runs of `fast` and
+`accurate`: a twenty-fifth), by one view. Writes `outputs/reference/scaling.json` after every
+measurement; of the parts `images`, `sizes` and `trained` only those that are named are measured
+again, others go on where they were stopped. Run it on an idle machine.
 """
 
 import csv
@@ -22,38 +24,38 @@ from pathlib import Path
 from cifar_utils.backend import keras
 from cifar_utils.experiments import SCALING_FILE, load_scaling, run_experiment
 from cifar_utils.files import write_json
+from cifar_utils.precision import choose_precision
 from cifar_utils.recipes import get_recipe
 from cifar_utils.references import load_references
 
 STEPS_FILE = Path(__file__).with_name("time_to_accuracy.json")
 BASELINE_EPOCHS = (1, 2, 3, 5, 8, 12, 20, 30, 40, 60, 80, 100)
 AGAINST = runpy.run_path(str(Path(__file__).with_name("against_documented.py")))
-EPOCHS = {"quick": (1, 2, 5), "fast": (2, 5)}
+EPOCHS = {"quick": (1, 2, 5), "fast": (2, 5), "accurate": (4, 8)}
 IMAGES = (5_000, 10_000, 20_000, 45_000)
 SIZES = (16, 20, 24, 28, 32)
 
 
-def measure_trained(dataset):
-    """Yield one dict per recipe and number of epochs."""
-    for name, counts in EPOCHS.items():
-        for epochs in counts:
-            recipe = get_recipe(name, epochs=epochs, val_fraction=0.1)
-            done = run_experiment(recipe, dataset)
-            row = done.to_json() | {"recipe": name, "epochs": epochs}
-            del row["curve"]
-            yield row
+def measure_trained(dataset, recipe, epochs):
+    """Return the accuracy and the seconds of a training."""
+    done = run_experiment(get_recipe(recipe, epochs=epochs, val_fraction=0.1), dataset)
+    return {key: value for key, value in done.to_json().items() if key != "curve"}
 
 
-def measure_images(dataset):
-    """Yield one dict per number of training images: seconds of the second of two epochs."""
-    for count in IMAGES:
-        yield {"images": count, "epoch_seconds": time_epoch(dataset, 32, count)}
+def measure_epoch(dataset, images, size):
+    """Return the seconds of an epoch."""
+    return {"epoch_seconds": time_epoch(dataset, size, images)}
 
 
-def measure_sizes(dataset):
-    """Yield one dict per image size: seconds of an epoch of 20,000 images."""
-    for size in SIZES:
-        yield {"size": size, "images": 20_000, "epoch_seconds": time_epoch(dataset, size, 20_000)}
+# Per part: how one row is measured, and what is varied.
+PARTS = {
+    "images": (measure_epoch, [{"images": images, "size": 32} for images in IMAGES]),
+    "sizes": (measure_epoch, [{"images": 20_000, "size": size} for size in SIZES]),
+    "trained": (
+        measure_trained,
+        [{"recipe": name, "epochs": n} for name, counts in EPOCHS.items() for n in counts],
+    ),
+}
 
 
 class Clock(keras.callbacks.Callback):
@@ -82,7 +84,9 @@ def collect_known():
     rows, machine = [], AGAINST["describe_machine"]()
     for reference in load_references():
         here = machine.startswith(f"{reference.info['device']}, {reference.info['threads']} cores")
-        if here and reference.info.get("documented_seconds") and not reference.changes:
+        precision = reference.info["recipe"]["precision"]
+        here &= reference.info.get("precision") == choose_precision(precision)
+        if here and not reference.changes and reference.seed == 0:
             history = read_columns(reference.folder)
             rows.append(
                 {
@@ -90,6 +94,7 @@ def collect_known():
                     "epochs": len(history["epoch"]),
                     "seconds": reference.info["seconds"]["training"],
                     "accuracy": history["val_accuracy"][-1],
+                    "shared": reference.info.get("shared_machine", False),
                 }
             )
     steps = json.loads(STEPS_FILE.read_text(encoding="utf-8"))
@@ -115,23 +120,25 @@ def read_columns(folder):
     return {name: [float(row[i]) for row in rows] for i, name in enumerate(header)}
 
 
-PARTS = {"trained": measure_trained, "images": measure_images, "sizes": measure_sizes}
-
-
 def main(names):
     """Measure what is missing or named."""
     from cifar_utils.data import load_dataset
 
-    result, dataset = load_scaling() or {}, load_dataset("cifar10")
-    for name, measure in PARTS.items():
-        if name in result and name not in names:
-            continue
-        rows = []
-        for row in measure(dataset):
-            rows.append(row)
-            print(name, row, flush=True)
-        result |= {name: rows, "machine": AGAINST["describe_machine"]()}
-        write_json(SCALING_FILE, result)
+    if unknown := set(names) - set(PARTS):
+        sys.exit(f"Error: no part {', '.join(sorted(unknown))}. Take of {', '.join(PARTS)}.")
+    machine, result = AGAINST["describe_machine"](), load_scaling() or {}
+    if result.get("machine") != machine:  # its times do not compare with those of this one
+        result = {"machine": machine}
+    dataset = load_dataset("cifar10")
+    for name, (measure, varied) in PARTS.items():
+        rows = [] if name in names else result.get(name, [])
+        for choice in varied:
+            if any(choice.items() <= row.items() for row in rows):
+                continue
+            rows.append(choice | measure(dataset, **choice))
+            print(name, rows[-1], flush=True)
+            result[name] = rows
+            write_json(SCALING_FILE, result)
     result["accuracy"] = result["trained"] + collect_known()
     write_json(SCALING_FILE, result)
 

@@ -6,8 +6,9 @@ Chooses by validation accuracy in the last epoch, fits temperature and threshold
 the run held out, and writes into `cifar_utils/weights/`: `RECIPE.npz` (the weights in float16, for
 Keras), `.tflite` (the same network exported, for the classifier), `.json` (the model card) and
 `.md` (the same for people). The numbers of the card are those of the exported file: float32, with
-the values that float16 kept. Refuses a run on the synthetic set, one without at least
-5,000 images held out, and one whose accuracy float16 changes by more than 0.1 points.
+the values that float16 kept. Refuses a run on the synthetic set, one with fewer than 2,000 images
+held out, one whose accuracy float16 changes by more than 0.1 points, and one whose exported file
+has 10 MB or more.
 """
 
 import dataclasses
@@ -34,7 +35,10 @@ from cifar_utils.pretrained import WEIGHTS_DIR, read_card, save_pretrained
 from cifar_utils.runs import find_run
 from cifar_utils.views import VIEWS
 
-SCENES = 2000  # made of held-out images, for the calibration of photographs
+# One is made of each of so many held-out images, for the calibration of photographs. A temperature
+# and a threshold need no more, either.
+SCENES = 2000
+MOST_BYTES = 10_000_000  # of an exported file that everyone who installs the package loads
 LIMITS = (
     "Ten classes only: whatever the picture shows, the answer is one of them.",
     "Trained on 32x32 thumbnails with the object in the middle; photographs are harder.",
@@ -48,10 +52,11 @@ def choose_run(runs):
     for run in runs:
         info = run.info
         held_out = info.get("recipe", {}).get("val_fraction", 0) * 50_000
-        if info.get("status") != "done" or info["dataset"]["name"] != "cifar10" or held_out < 5_000:
+        done = info.get("status") == "done" and info["dataset"]["name"] == "cifar10"
+        if not done or held_out < SCENES:
             raise RunError(
-                f"Run {run.name!r} is not a finished run on CIFAR-10 with 5,000 images held out."
-                " Train one with -p val_fraction 0.1."
+                f"Run {run.name!r} is not a finished run on CIFAR-10 with"
+                f" {SCENES:,} images held out. Train one with -p val_fraction 0.04 or more."
             )
     return max(runs, key=lambda run: read_history(run)["val_accuracy"][-1])
 
@@ -190,6 +195,8 @@ def main(names):
         exported = Path(folder, f"{run.info['recipe']['name']}.tflite")
         write_model(model, exported, "tflite", half=True)
         content = exported.read_bytes()
+        if len(content) >= MOST_BYTES:
+            raise RunError(f"{exported.name} has {len(content):,} bytes: too many to ship.")
         card = make_card(run, LiteRTEngine(exported, count_cores()))
     card |= {"chosen_among": len(names), "exported": describe_file(exported.name, content)}
     before = run.read_json("metrics.json")["accuracy"]["value"]

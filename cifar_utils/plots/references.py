@@ -61,8 +61,8 @@ def plot_reproduction(runs: dict, documented: dict) -> Figure:
 
 
 def say_missing(axes):
-    """Say where the reference runs are, on a machine that does not have them."""
-    text = "the reference runs lie in the project's folder\n(outputs/reference), which is not here"
+    """Say where the measurements are, on a machine that does not have them."""
+    text = "the measurements lie in the project's folder\n(outputs/reference), which is not here"
     axes.text(
         0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED,
         fontsize=FONT, bbox={"facecolor": "white", "edgecolor": "none"}, zorder=5,

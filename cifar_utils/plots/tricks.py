@@ -149,9 +149,13 @@ def plot_losses(whole: list, others: dict, columns: int = 3) -> Figure:
 
     Args:
         whole: Pairs `(epochs, loss)` of the recipe as it stands.
-        others: Name of what is missing, to such pairs.
+        others: Name of what is missing, to such pairs. Without any, empty axes say where they lie.
         columns: Panels in a row.
     """
+    if not others:
+        figure = new_figure("Training loss, with and without", 2.6)
+        say_missing(style_axes(figure.subplots(), "", "epoch", "cross-entropy"))
+        return figure
     rows = -(-len(others) // columns)
     figure = new_figure("Training loss, with and without", 0.9 + 1.75 * rows, WIDTH)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
