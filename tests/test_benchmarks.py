@@ -6,6 +6,7 @@ import runpy
 import numpy as np
 import pytest
 
+from cifar_utils import experiments
 from cifar_utils.checkpoints import write_history
 from cifar_utils.crops import choose_boxes, choose_crop
 from cifar_utils.data import load_dataset
@@ -188,3 +189,71 @@ def test_the_measured_bars_are_kept():
         if row["engine"] == "LiteRT":
             assert row["load_to_first_answer_seconds"] < 1
             assert row["memory_mb"] < 200
+
+
+class Done:
+    """An experiment that took no time."""
+
+    accuracy_tta = 0.8
+
+    def to_json(self):
+        return {"accuracy": 0.7, "accuracy_tta": 0.8, "seconds": 2.0, "curve": [], "loss": []}
+
+
+def pretend_to_train(monkeypatch, name, folder):
+    """Load a benchmark whose trainings take no time; returns it and the recipes it trains."""
+    trained = []
+
+    def run_experiment(recipe, dataset, seed=0):
+        trained.append(recipe)
+        return Done()
+
+    benchmark = runpy.run_path(str(FOLDER / f"{name}.py"))
+    path = folder / f"{name}.json"
+    monkeypatch.setattr(experiments, f"{name.upper()}_FILE", path)
+    names = benchmark["main"].__globals__
+    monkeypatch.setitem(names, f"{name.upper()}_FILE", path)
+    monkeypatch.setitem(names, "run_experiment", run_experiment)
+    monkeypatch.setattr("cifar_utils.data.load_dataset", lambda name: load_dataset("synthetic"))
+    return benchmark, trained, path
+
+
+def test_the_ablation_trains_only_what_is_missing(monkeypatch, tmp_path, capsys):
+    ablation, trained, path = pretend_to_train(monkeypatch, "ablation", tmp_path)
+    ablation["main"]("quick")
+    assert len(trained) == 3 * (1 + len(experiments.ABLATIONS))
+    kept = json.loads(path.read_text())
+    # Written before a field existed, and stopped early: the field's default, and two more to go.
+    del kept["quick"]["recipe"]["cutout"], kept["quick"]["rows"][-2:], trained[:]
+    path.write_text(json.dumps(kept))
+    ablation["main"]("quick")
+    assert len(trained) == 2
+    assert "without whitening" in capsys.readouterr().out
+    # Another recipe's trainings do not count.
+    kept["quick"]["recipe"]["epochs"] = 99
+    path.write_text(json.dumps(kept))
+    ablation["main"]("quick")
+    assert len(trained) == 2 + 30
+
+
+def test_the_scaling_measures_only_what_is_missing_or_named(monkeypatch, tmp_path, capsys):
+    scaling, trained, path = pretend_to_train(monkeypatch, "scaling", tmp_path)
+    timed = []
+    names = scaling["main"].__globals__
+    monkeypatch.setitem(names, "time_epoch", lambda *given: timed.append(given) or 1.5)
+    scaling["main"]([])
+    whole = len(trained), len(timed)
+    assert [recipe.epochs for recipe in trained if recipe.name == "quick"] == [1, 2, 5]
+    result = json.loads(path.read_text())
+    assert [row["size"] for row in result["sizes"]] == [16, 20, 24, 28, 32]
+    assert {row["recipe"] for row in result["accuracy"]} >= {"quick", "fast", "accurate"}
+    assert "curve" not in result["trained"][0]
+    del result["trained"][-1]
+    path.write_text(json.dumps(result))
+    scaling["main"](["images"])
+    assert (len(trained), len(timed)) == (whole[0] + 1, whole[1] + 4)
+    path.write_text(json.dumps(result | {"machine": "another"}))
+    scaling["main"]([])
+    assert len(trained) == 2 * whole[0] + 1
+    with pytest.raises(SystemExit, match="no part image"):
+        scaling["main"](["image"])
