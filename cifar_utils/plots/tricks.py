@@ -99,14 +99,15 @@ def plot_singular_values(series: dict) -> Figure:
     return figure
 
 
-def plot_ablation(rows: list | None) -> Figure:
+def plot_ablation(rows: list | None, name: str = "quick") -> Figure:
     """Draw what a recipe reaches without each of its tricks: mean and range over the seeds.
 
     Args:
         rows: From `experiments.summarise_ablation`; None draws empty axes that say where they lie.
+        name: The recipe's.
     """
     height = 4.4 if rows is None else 1.6 + 0.36 * len(rows)
-    figure = new_figure("Without each trick", height)
+    figure = new_figure(f"{name}, without each trick", height)
     axes = style_axes(figure.subplots(), "", "validation images right", grid="x")
     if rows is None:
         say_missing(axes)
@@ -115,7 +116,8 @@ def plot_ablation(rows: list | None) -> Figure:
     axes.axvspan(whole["low"], whole["high"], color=FAINT, zorder=0)
     for y, row in enumerate(rows):
         clear = row["clear"]
-        colour = BLACK if row is whole else RED if clear else MUTED
+        worse = RED if row["cost"] > 0 else BLUE
+        colour = BLACK if row is whole else worse if clear else MUTED
         axes.plot((row["low"], row["high"]), (y, y), color=colour, linewidth=2)
         axes.plot(
             row["mean"], y, "s" if row is whole else "o", color=colour, markersize=7,
@@ -130,16 +132,17 @@ def plot_ablation(rows: list | None) -> Figure:
     names = ["the whole recipe" if row is whole else f"without {row['trick']}" for row in rows]
     axes.set_yticks(range(len(rows)), names)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.margins(x=0.12)
+    axes.margins(x=0.18)
     percent_axis(axes.xaxis, 0)
     figure.legend(
         handles=[
-            Line2D([], [], color=RED, marker="o", label="clear: all seeds agree"),
+            Line2D([], [], color=RED, marker="o", label="clearly worse without"),
+            Line2D([], [], color=BLUE, marker="o", label="clearly better without"),
             Line2D(
                 [], [], color=MUTED, marker="o", markerfacecolor="white", label="within the spread"
             ),
         ],
-        loc="outside lower center", ncols=2, frameon=False, fontsize=FONT,
+        loc="outside lower center", ncols=3, frameon=False, fontsize=FONT,
     )  # fmt: skip
     return figure
 
@@ -158,7 +161,8 @@ def plot_losses(whole: list, others: dict, columns: int = 3) -> Figure:
         return figure
     rows = -(-len(others) // columns)
     figure = new_figure("Training loss, with and without", 0.9 + 1.75 * rows, WIDTH)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    # Each panel with an axis of its own: without label smoothing, the loss is another one.
+    grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
     for axes, name in zip(grid.flat, [*others, *[None] * (grid.size - len(others))], strict=True):
         if name is None:
             axes.set_visible(False)
@@ -167,10 +171,9 @@ def plot_losses(whole: list, others: dict, columns: int = 3) -> Figure:
         axes.title.set_fontsize(SMALL)
         axes.plot(*np.transpose(whole), color=BLUE, linewidth=1.8, label="the whole recipe")
         axes.plot(*np.transpose(others[name]), "--", color=RED, linewidth=1.8, label="without")
-    # A start without scaled logits is far above everything that matters later.
-    highest = np.quantile([loss for pairs in (whole, *others.values()) for _, loss in pairs], 0.97)
-    lowest = min(loss for pairs in (whole, *others.values()) for _, loss in pairs)
-    grid[0][0].set_ylim(lowest - 0.08, highest + 0.15)
+        # The first steps fall from far above everything that matters later.
+        losses = [loss for pairs in (whole, others[name]) for _, loss in pairs]
+        axes.set_ylim(min(losses) - 0.05, np.quantile(losses, 0.9) + 0.05)
     for axes in grid[-1]:
         axes.set_xlabel("epoch", fontsize=FONT)
     for axes in grid[:, 0]:
