@@ -106,8 +106,10 @@ def compute_ratio(reference):
 
 
 def describe_ratio(ratios):
-    """Write the median of some ratios: "1/91", or "1/4.5" where a whole number says too little."""
+    """Write the median of some ratios: "1/91", "1/4.5", or "1.3 times" of what takes longer."""
     median = statistics.median(ratios)
+    if median < 1:
+        return f"{1 / median:.1f} times"
     return f"1/{median:.0f}" if median >= 10 else f"1/{median:.1f}"
 
 
