@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from cifar_utils.plots.base import (
     BLACK,
@@ -198,17 +199,25 @@ def plot_accuracy_against_time(series: dict | None) -> Figure:
         say_missing(axes)
         return figure
     styles = [*SERIES_STYLES, (BLACK, "-", "*")]
+    ends = [max(points)[:2] for points in series.values()]
     for (name, points), (colour, dashes, marker) in zip(series.items(), styles, strict=False):
         seconds, accuracy, epochs = np.transpose(sorted(points))
         axes.plot(
             seconds / 60, accuracy, dashes, color=colour, marker=marker, markersize=6,
             markevery=max(1, len(points) // 12), linewidth=1.8, label=name,
         )  # fmt: skip
+        # Below the line where another one ends beside it, a little earlier.
+        below = any(
+            seconds[-1] / 3 < end < seconds[-1] and abs(height - accuracy[-1]) < 0.04
+            for end, height in ends
+        )
         axes.annotate(
-            f"{epochs[-1]:.0f} epochs", (seconds[-1] / 60, accuracy[-1]), (0, 7),
+            f"{epochs[-1]:.0f} epochs", (seconds[-1] / 60, accuracy[-1]), (0, -16 if below else 7),
             textcoords="offset points", ha="right", fontsize=SMALL, color=colour,
         )  # fmt: skip
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
     axes.margins(y=0.1)
     percent_axis(axes.yaxis)
