@@ -80,7 +80,9 @@ def describe_measured(name):
     views = f", {describe_spread(six)} with six views" if six else ""
     seconds = statistics.median(reference.info["seconds"]["training"] for reference in kept)
     ratios = [ratio for ratio in map(compute_ratio, kept) if ratio]
-    ratio = f", {describe_ratio(ratios)} of the documented script's time" if ratios else ""
+    ratio = describe_ratio(ratios) if ratios else ""
+    of = " of" if ratio.startswith("1/") else ""  # "1.3 times" goes without
+    ratio = f", {ratio}{of} the documented script's time" if ratio else ""
     return (
         f"Measured: {accuracy} of the test set{views} (n = {seeds}); {format_seconds(seconds)} of"
         f" training on {describe_processor(kept[0].info)}{ratio}."
@@ -295,20 +297,25 @@ def make_ablation():
     )
 
 
+def thin_out(points):
+    """Return every third of more than six points, the last one among them."""
+    return points if len(points) <= 6 else points[::-1][::3][::-1]
+
+
 def make_scaling():
     """Accuracy and time of each recipe, its epochs varied."""
     measured = load_scaling()
     rows = [
         [f"`{name}`" if name in RECIPES else name, epochs, format_seconds(took), f"{accuracy:.1%}"]
         for name, triples in group_accuracy(measured).items()
-        for took, accuracy, epochs in sorted(triples)
+        for took, accuracy, epochs in thin_out(sorted(triples))
     ]
     images, sizes = (
         ", ".join(f"{row[key]:,}: {row['epoch_seconds']:.1f} s" for row in measured[part])
         for part, key in (("images", "images"), ("sizes", "size"))
     )
     return make_table(["recipe", "epochs", "training time", "validation accuracy"], rows) + (
-        f"\nOne view, one seed each, on {measured['machine']}. An epoch of `quick` at 32 pixels by"
+        f"\nOne view, one seed each; some of the points of `outputs/reference/scaling.json`; on {measured['machine']}. An epoch of `quick` at 32 pixels by"
         f" its number of images: {images}; with 20,000 images by their side in pixels: {sizes}.\n"
     )
 
