@@ -270,11 +270,18 @@ def summarise(rounds, flops):
         row["flops_per_image"] = flops[row["contender"]][row["size"]]
         gflops = row["images_per_second"] * row["flops_per_image"] / 1e9
         row["share_of_peak"] = round(gflops / peak[row["precision"]], 3)
-    return peak, rows, _compute_trainings(rows)
+    return peak, rows, compute_trainings(rows)
 
 
-def _compute_trainings(rows):
-    """Return by contender `training_seconds`, all epochs at their sizes, and its ratio."""
+def compute_trainings(rows):
+    """Compute what all epochs of each contender take, at their sizes.
+
+    Args:
+        rows: Of `summarise`, or read from the file.
+
+    Returns:
+        By contender `training_seconds` and `ratio_to_documented`.
+    """
     from cifar_utils.preprocessing import spread_sizes
 
     seconds = {}
@@ -282,7 +289,8 @@ def _compute_trainings(rows):
         recipe = find_recipe(row["contender"])
         epochs = spread_sizes(recipe.sizes, recipe.epochs).count(row["size"])
         before = seconds.get(row["contender"], 0)
-        seconds[row["contender"]] = before + epochs * row["epoch_seconds"]
+        grown = round(50_000 * (1 - recipe.val_fraction)) / row["epoch_images"]
+        seconds[row["contender"]] = before + epochs * grown * row["epoch_seconds"]
     return {
         name: {
             "training_seconds": round(own, 1),
