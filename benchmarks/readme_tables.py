@@ -277,19 +277,18 @@ def make_steps():
 
 def make_ablation():
     """What `quick` reaches without each of its tricks."""
-    measured = load_ablation()["quick"]
-    rows = [
-        [
-            "the whole recipe" if row["trick"] == NOTHING else f"without {row['trick']}",
-            f"{row['mean']:.2%} ({row['low']:.2%} to {row['high']:.2%})",
-            "–"
-            if row["trick"] == NOTHING
-            else f"{100 * row['cost']:+.2f} ({100 * row['cost_low']:+.2f} to"
-            f" {100 * row['cost_high']:+.2f})".replace("-", "−"),
-            "" if row["trick"] == NOTHING else "yes" if row["clear"] else "within the spread",
-        ]
-        for row in summarise_ablation(measured["rows"])
-    ]
+    measured, rows = load_ablation()["quick"], []
+    for row in summarise_ablation(measured["rows"]):
+        reached = f"{row['mean']:.2%} ({row['low']:.2%} to {row['high']:.2%})"
+        if row["trick"] == NOTHING:
+            rows.append(["the whole recipe", reached, "–", "–"])
+            continue
+        cost, low, high = (
+            f"{100 * row[name]:+.2f}".replace("-", "−")
+            for name in ("cost", "cost_low", "cost_high")
+        )
+        clear = "yes" if row["clear"] else "within the spread"
+        rows.append([f"without {row['trick']}", reached, f"{cost} ({low} to {high})", clear])
     seeds = len({row["seed"] for row in measured["rows"]})
     header = [f"`quick`, {seeds} seeds, {measured['precision']}", "validation accuracy, six views"]
     return make_table([*header, "costs points", "clear"], rows) + (
