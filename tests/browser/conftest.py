@@ -64,6 +64,9 @@ def open_page(chromium, request):
             "console",
             lambda message: page.errors.append(message.text) if message.type == "error" else None,
         )
+        # From now on, not from a test's `expect_file_chooser` on: that switches the interception on
+        # while the next key is on its way already, and a chooser that comes first is lost.
+        page.on("filechooser", lambda chooser: None)
         page.goto(url)
         return page
 
