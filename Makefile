@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-colab lab app serve notebooks data doctor wheel links clean
+.PHONY: help run test test-browser test-colab test-jax lab app serve notebooks data doctor wheel links clean
 
 VENV := .venv
 BIN := $(VENV)/bin

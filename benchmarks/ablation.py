@@ -18,6 +18,8 @@ from cifar_utils.experiments import (
     ABLATIONS,
     NOTHING,
     ablate,
+    describe_ablation,
+    describe_trick,
     load_ablation,
     run_experiment,
     summarise_ablation,
@@ -55,12 +57,9 @@ def main(recipe_name="quick"):
             rows.append({"trick": trick, "seed": seed} | done.to_json())
             whole[recipe_name] = identity | {"n": n, "rows": rows}
             write_json(ABLATION_FILE, whole)
-            print(f"seed {seed}, without {trick}: {done.accuracy_tta:.2%}", flush=True)
+            print(f"seed {seed}, {describe_trick(trick)}: {done.accuracy_tta:.2%}", flush=True)
     for row in summarise_ablation(rows):
-        print(
-            f"without {row['trick']:<25} {row['mean']:.2%} ({row['low']:.2%} to {row['high']:.2%}),"
-            f" costs {100 * row['cost']:+.2f}{'' if row['clear'] else ', within the spread'}"
-        )
+        print(describe_ablation(row))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import numpy as np
 
 from cifar_utils.backend import keras
 from cifar_utils.batches import FollowEpoch
+from cifar_utils.errors import ParameterError
 from cifar_utils.files import project_root
 from cifar_utils.precision import choose_precision
 from cifar_utils.preprocessing import Preprocessing
@@ -82,7 +83,15 @@ def ablate(recipe, trick):
     Args:
         recipe: A `recipes.Recipe` of the fast network.
         trick: A key of `ABLATIONS`, or `NOTHING`.
+
+    Raises:
+        ParameterError: If no training goes without that trick.
     """
+    if trick not in ABLATIONS and trick != NOTHING:
+        raise ParameterError(
+            f"No training goes without {trick!r}. Take one of: {', '.join(ABLATIONS)};"
+            f" or {NOTHING!r}, for the whole recipe."
+        )
     return dataclasses.replace(recipe, **ABLATIONS.get(trick, {}))
 
 
@@ -98,7 +107,15 @@ def run_experiment(recipe, dataset, seed=0, train_images=None, callbacks=()):
 
     Returns:
         An `Experiment`.
+
+    Raises:
+        ParameterError: If the recipe holds no images out.
     """
+    if not recipe.val_fraction:
+        raise ParameterError(
+            f"{recipe.name} holds no images out, and an experiment is judged by such:"
+            f" get_recipe({recipe.name!r}, val_fraction=0.1) holds out a tenth."
+        )
     start = time.perf_counter()
     preprocessing = Preprocessing.from_recipe(recipe, seed)
     precision = choose_precision(recipe.precision)
@@ -231,19 +248,20 @@ def summarise_ablation(rows):
         One dict per trick, the dearest first: "trick", "n", "mean", "low" and "high" of the
         accuracy with six views (of `TTA`: with one), "cost", the mean loss against the recipe seed
         by seed, "cost_low" and "cost_high", the least and the largest, and "clear": whether all
-        seeds agree on its sign and it is above the spread of the recipe's own seeds.
+        seeds agree on its sign and it is above the range of accuracies over the seeds, both with
+        the trick and without.
     """
     by_trick = {}
     for row in rows:
         by_trick.setdefault(row["trick"], {})[row["seed"]] = row["accuracy_tta"]
     plain = by_trick[NOTHING]
     by_trick[TTA] = {row["seed"]: row["accuracy"] for row in rows if row["trick"] == NOTHING}
-    spread = max(plain.values()) - min(plain.values())
     found = []
     for trick, values in by_trick.items():
         costs = [plain[seed] - value for seed, value in values.items()]
         mean_cost = float(np.mean(costs))
         agree = min(costs) > 0 or max(costs) < 0
+        spread = max(np.ptp(list(some.values())) for some in (plain, values))
         found.append(
             {
                 "trick": trick,
@@ -254,7 +272,21 @@ def summarise_ablation(rows):
                 "cost": mean_cost,
                 "cost_low": min(costs),
                 "cost_high": max(costs),
-                "clear": agree and abs(mean_cost) > spread,
+                "clear": bool(agree and abs(mean_cost) > spread),
             }
         )
     return sorted(found, key=lambda row: -row["cost"])
+
+
+def describe_trick(trick):
+    """Name a recipe by the trick that it lacks: "without whitening", "the whole recipe"."""
+    return "the whole recipe" if trick == NOTHING else f"without {trick}"
+
+
+def describe_ablation(row):
+    """Write a row of `summarise_ablation` as a line: accuracy, difference, verdict."""
+    line = f"{describe_trick(row['trick']):<34} {row['mean']:.2%}"
+    if row["trick"] == NOTHING:
+        return line
+    verdict = "clear" if row["clear"] else "within the spread"
+    return f"{line}, {0.0 - 100 * row['cost']:+.2f} points: {verdict}"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cifar_utils import experiments
 from cifar_utils.data import load_dataset
+from cifar_utils.errors import ParameterError
 from cifar_utils.experiments import ABLATIONS, NOTHING, TTA, ablate, run_experiment
 from cifar_utils.recipes import get_recipe
 
@@ -65,6 +66,17 @@ def test_nothing_taken_out_is_the_recipe():
     assert ablate(TINY, NOTHING) == TINY
 
 
+@pytest.mark.parametrize("trick", ["witening", "", TTA])
+def test_a_trick_that_there_is_not_is_refused_and_the_others_are_named(trick):
+    with pytest.raises(ParameterError, match=r"Take one of: whitening, .*'nothing'"):
+        ablate(TINY, trick)
+
+
+def test_a_recipe_without_images_held_out_is_refused(data):
+    with pytest.raises(ParameterError, match=r"get_recipe\('baseline', val_fraction=0.1\)"):
+        run_experiment(get_recipe("baseline"), data)
+
+
 def test_a_curve_of_many_steps_per_call_has_fewer_points(data):
     recipe = dataclasses.replace(TINY, steps_per_execution=6)
     curve = run_experiment(recipe, data, seed=1, train_images=600).curve
@@ -100,6 +112,7 @@ def make_rows(plain, without, trick="whitening"):
         ((0.80, 0.81, 0.80), True),
         ((0.849, 0.851, 0.851), False),  # less than the seeds differ by
         ((0.80, 0.861, 0.80), False),  # one seed says the opposite
+        ((0.80, 0.849, 0.80), False),  # less than the seeds differ by without it
         ((0.90, 0.91, 0.90), True),  # better without
     ],
 )
@@ -113,6 +126,16 @@ def test_a_difference_is_clear_only_above_the_spread_with_all_seeds_agreed(witho
     assert found[TTA]["cost"] == pytest.approx(0.01)
     assert not found[NOTHING]["clear"]
     assert found[NOTHING]["cost"] == 0
+
+
+def test_a_row_reads_as_a_line():
+    rows = experiments.summarise_ablation(make_rows((0.85, 0.87), (0.80, 0.81)))
+    lines = [" ".join(experiments.describe_ablation(row).split()) for row in rows]
+    assert lines == [
+        "without whitening 80.50%, -5.50 points: clear",
+        f"without {TTA} 85.00%, -1.00 points: within the spread",
+        "the whole recipe 86.00%",
+    ]
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=5))

@@ -85,7 +85,7 @@ def plot_augmentations(image: np.ndarray, variants: np.ndarray, title="One image
         Rectangle((-0.5, -0.5), *image.shape[:2], fill=False, edgecolor=RED, linewidth=4)
     )
     axes.set_xlabel(
-        f"framed, top left: the original · the other {len(variants)}: variants",
+        f"framed: the original · the other {len(variants)}: variants",
         fontsize=SMALL, color=MUTED,
     )  # fmt: skip
     return figure

@@ -3,7 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from cifar_utils.plots.base import (
     BLACK,
@@ -27,6 +28,8 @@ from cifar_utils.plots.references import say_missing
 def plot_whitening_filters(kernel: np.ndarray) -> Figure:
     """Draw whitening filters as the patches that they answer to, strongest direction first.
 
+    Each is scaled to its own largest value, with zero as grey; below it stands its norm.
+
     Args:
         kernel: (height, width, 3, 2k), the negatives of the first k filters last.
     """
@@ -34,9 +37,11 @@ def plot_whitening_filters(kernel: np.ndarray) -> Figure:
     figure = new_figure("The whitening filters", 2.9)
     for i, axes in enumerate(figure.subplots(2, half).flat):
         patch = kernel[..., i]
+        strength = np.linalg.norm(patch)
         patch = 0.5 + 0.5 * patch / np.abs(patch).max()
         name = f"{i + 1}" if i < half else f"−{i - half + 1}"
         show_picture(axes, patch, name, FONT)
+        axes.set_xlabel(f"× {strength:.3g}", fontsize=SMALL, color=MUTED)
     return figure
 
 
@@ -49,11 +54,12 @@ def plot_correlations(before: np.ndarray, after: np.ndarray) -> Figure:
     figure = new_figure("How much one number tells about another", 3.9)
     pair = figure.subplots(1, 2)
     titles = ("the twelve numbers of a 2×2 patch", "the answers of the twelve filters")
-    for axes, matrix, title in zip(pair, (before, after), titles, strict=True):
+    names = ("number", "filter")
+    for axes, matrix, title, name in zip(pair, (before, after), titles, names, strict=True):
         drawn = axes.imshow(matrix, cmap="PuOr", vmin=-1, vmax=1)
         axes.set_title(title, fontsize=FONT, color=INK)
-        axes.set_xlabel("number", fontsize=FONT)
-        axes.set_ylabel("number", fontsize=FONT)
+        axes.set_xlabel(name, fontsize=FONT)
+        axes.set_ylabel(name, fontsize=FONT)
         axes.set_xticks(range(0, len(matrix), 3), range(1, len(matrix) + 1, 3))
         axes.set_yticks(range(0, len(matrix), 3), range(1, len(matrix) + 1, 3))
     bar = figure.colorbar(drawn, ax=list(pair), shrink=0.8)
@@ -72,8 +78,11 @@ def plot_kernels(before: np.ndarray, after: np.ndarray, name: str) -> Figure:
     pair = figure.subplots(1, 2)
     for axes, matrix, title in zip(pair, (before, after), ("at the start", "learnt"), strict=True):
         limit = np.quantile(np.abs(matrix), 0.995) or 1.0
-        axes.imshow(matrix, cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
-        axes.set_title(f"{title} (strongest: {np.abs(matrix).max():.2f})", fontsize=FONT, color=INK)
+        drawn = axes.imshow(matrix, cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
+        axes.set_title(title, fontsize=FONT, color=INK)
+        figure.colorbar(drawn, ax=axes, shrink=0.8, extend="both").set_label(
+            "weight", fontsize=FONT
+        )
         axes.set_xlabel("filter", fontsize=FONT)
         axes.set_ylabel("input channel", fontsize=FONT)
     return figure
@@ -125,18 +134,19 @@ def plot_ablation(rows: list | None, name: str = "quick") -> Figure:
             markerfacecolor=colour if clear or row is whole else "white",
         )  # fmt: skip
         if row is not whole:
-            text = f"{-100 * row['cost']:+.2f}".replace("-", "−")
+            text = f"{-100 * row['cost']:+.2f} points".replace("-", "−")
             axes.annotate(
-                text, (row["high"], y), (8, 0), textcoords="offset points", va="center",
-                fontsize=SMALL, color=colour,
+                text, (1, y), (8, 0), xycoords=("axes fraction", "data"),
+                textcoords="offset points", va="center", fontsize=SMALL, color=colour,
             )  # fmt: skip
     names = ["the whole recipe" if row is whole else f"without {row['trick']}" for row in rows]
     axes.set_yticks(range(len(rows)), names)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.margins(x=0.18)
     percent_axis(axes.xaxis, 0)
     figure.legend(
         handles=[
+            Line2D([], [], color=BLACK, marker="s", label="the whole recipe"),
+            Patch(color=FAINT, label="its seeds"),
             Line2D([], [], color=RED, marker="o", label="clearly worse without"),
             Line2D([], [], color=BLUE, marker="o", label="clearly better without"),
             Line2D(
@@ -177,6 +187,7 @@ def plot_losses(whole: list, others: dict, columns: int = 3) -> Figure:
         axes.set_ylim(min(losses) - 0.05, np.quantile(losses, 0.9) + 0.05)
     for axes in grid[-1]:
         axes.set_xlabel("epoch", fontsize=FONT)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in grid[:, 0]:
         axes.set_ylabel("cross-entropy", fontsize=FONT)
     lines = grid[0][0].get_legend_handles_labels()
@@ -184,16 +195,17 @@ def plot_losses(whole: list, others: dict, columns: int = 3) -> Figure:
     return figure
 
 
-def plot_accuracy_against_time(series: dict | None) -> Figure:
+def plot_accuracy_against_time(series: dict | None, own: dict | None = None) -> Figure:
     """Draw accuracy against training time, one line per recipe, its epochs varied.
 
     Args:
-        series: Recipe to triples `(seconds, accuracy, epochs)`; "documented script" may be one.
-            Without any, empty axes say where they lie.
+        series: Recipe to triples `(seconds, accuracy, epochs)`. Without any, empty axes say where
+            they lie.
+        own: Recipe to the number of epochs that it has; these points get a ring.
     """
     figure = new_figure("What training time buys", 4.2)
     axes = style_axes(
-        figure.subplots(), "", "training time in minutes", "images right", grid="both"
+        figure.subplots(), "", "training time in minutes", "validation images right", grid="both"
     )
     if not series:
         say_missing(axes)
@@ -205,6 +217,11 @@ def plot_accuracy_against_time(series: dict | None) -> Figure:
         axes.plot(
             seconds / 60, accuracy, dashes, color=colour, marker=marker, markersize=6,
             markevery=max(1, len(points) // 12), linewidth=1.8, label=name,
+        )  # fmt: skip
+        ring = epochs == (own or {}).get(name)
+        axes.plot(
+            seconds[ring] / 60, accuracy[ring], "o", color=colour, markersize=13,
+            markerfacecolor="none", markeredgewidth=1.5,
         )  # fmt: skip
         # Below the line where another one ends beside it, a little earlier.
         below = any(
@@ -233,26 +250,26 @@ def plot_time_scaling(measured: dict | None) -> Figure:
             which have "images", and under "sizes", which have "size". None draws empty axes that
             say where it lies.
     """
-    figure = new_figure("What makes an epoch long", 3.4)
+    figure = new_figure("What makes an epoch of quick long", 3.4)
     if not measured:
         say_missing(style_axes(figure.subplots(), "", "images", "seconds an epoch"))
         return figure
     left, right = figure.subplots(1, 2)
-    style_axes(left, "with the number of images", "images", "seconds an epoch", "both")
-    style_axes(right, "with their size", "side in pixels", "seconds an epoch", "both")
+    style_axes(left, "images of 32 pixels", "images", "seconds an epoch", "both")
+    style_axes(right, "20,000 images", "side in pixels", "seconds an epoch", "both")
     images, sizes = (
         [(row[key], row["epoch_seconds"]) for row in measured[part]]
         for part, key in (("images", "images"), ("sizes", "size"))
     )
     count, seconds = np.transpose(images)
     left.plot(count, seconds, "o-", color=BLUE, linewidth=1.8)
-    left.plot((0, count[-1]), (0, seconds[-1]), ":", color=MUTED, label="in proportion")
+    left.plot((0, count[-1]), (0, seconds[-1]), ":", color=BLACK, label="in proportion", zorder=3)
     left.xaxis.set_major_formatter(lambda value, place: f"{value:,.0f}")
     left.tick_params(axis="x", labelsize=SMALL)
     side, seconds = np.transpose(sizes)
     right.plot(side, seconds, "o-", color=BLUE, linewidth=1.8)
     right.plot(
-        side, seconds[-1] * (side / side[-1]) ** 2, ":", color=MUTED, label="with the area"
+        side, seconds[-1] * (side / side[-1]) ** 2, ":", color=BLACK, label="with the area"
     )  # fmt: skip
     for axes in (left, right):
         axes.set_ylim(bottom=0)
