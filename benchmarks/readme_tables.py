@@ -271,8 +271,8 @@ def make_steps():
     return make_table(*module["make_rows"](measured)) + (
         f"\nThe peak is that of a large matrix product: {peak}. At these speeds the steps of all"
         f" epochs take: {', '.join(told)}; start, compilation and validation left out. In"
-        " brackets, over the documented script's epochs with their validation. How quiet the machine was:"
-        f" those took {min(full):.0f} to {max(full):.0f} s each.\n"
+        " brackets, over the documented script's epochs with their validation. How quiet the"
+        f" machine was: those took {min(full):.0f} to {max(full):.0f} s each.\n"
     )
 
 
