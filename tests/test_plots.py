@@ -153,6 +153,7 @@ FIGURES = {
     "no_losses": lambda: plots.plot_losses([], {}),
     "one_loss": lambda: plots.plot_losses(CURVE, {"Muon (SGD instead)": CURVE}, columns=1),
     "accuracy_against_time": lambda: plots.plot_accuracy_against_time(TIMES),
+    "own_epochs": lambda: plots.plot_accuracy_against_time(TIMES, {"quick": 3, "fast": 2}),
     "no_accuracy_against_time": lambda: plots.plot_accuracy_against_time({}),
     "time_scaling": lambda: plots.plot_time_scaling(SCALING),
     "no_time_scaling": lambda: plots.plot_time_scaling(None),
@@ -330,3 +331,11 @@ def test_prediction_names_the_top_classes():
     figure = FIGURES["prediction"]()
     assert CLASS_NAMES[PROBS[0].argmax()] in figure.get_suptitle()
     assert len(figure.axes[2].patches) == 5
+
+
+def test_a_recipe_is_marked_where_it_has_its_own_number_of_epochs():
+    axes = FIGURES["own_epochs"]().axes[0]
+    rings = [line for line in axes.lines if line.get_markersize() == 13 and len(line.get_xdata())]
+    assert [ring.get_xdata()[0] * 60 for ring in rings] == pytest.approx([30, 80])
+    told = [text.get_text() for text in axes.texts]
+    assert told == ["3 epochs", "2 epochs", "20 epochs", "100 epochs", "100 epochs"]

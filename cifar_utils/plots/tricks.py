@@ -74,15 +74,14 @@ def plot_kernels(before: np.ndarray, after: np.ndarray, name: str) -> Figure:
         before, after: (channels_in, filters), the weights between a pixel and the same place.
         name: Which layer's.
     """
-    figure = new_figure(f"The centre of the kernels of {name}", 4.0)
+    figure = new_figure(f"The centre of the kernels of {name}", 3.4)
     pair = figure.subplots(1, 2)
     for axes, matrix, title in zip(pair, (before, after), ("at the start", "learnt"), strict=True):
         limit = np.quantile(np.abs(matrix), 0.995) or 1.0
         drawn = axes.imshow(matrix, cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
         axes.set_title(title, fontsize=FONT, color=INK)
-        figure.colorbar(drawn, ax=axes, shrink=0.8, extend="both").set_label(
-            "weight", fontsize=FONT
-        )
+        bar = figure.colorbar(drawn, ax=axes, shrink=0.6, extend="both")
+        bar.set_label("weight", fontsize=FONT)
         axes.set_xlabel("filter", fontsize=FONT)
         axes.set_ylabel("input channel", fontsize=FONT)
     return figure
@@ -187,6 +186,7 @@ def plot_losses(whole: list, others: dict, columns: int = 3) -> Figure:
         axes.set_ylim(min(losses) - 0.05, np.quantile(losses, 0.9) + 0.05)
     for axes in grid[-1]:
         axes.set_xlabel("epoch", fontsize=FONT)
+        axes.set_xlim(0, np.ceil(max(epochs for epochs, _ in whole)))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in grid[:, 0]:
         axes.set_ylabel("cross-entropy", fontsize=FONT)
@@ -201,7 +201,8 @@ def plot_accuracy_against_time(series: dict | None, own: dict | None = None) -> 
     Args:
         series: Recipe to triples `(seconds, accuracy, epochs)`. Without any, empty axes say where
             they lie.
-        own: Recipe to the number of epochs that it has; these points get a ring.
+        own: Recipe to the number of epochs that it has; these points get a ring and their number.
+            Where there is none, the last point has its number.
     """
     figure = new_figure("What training time buys", 4.2)
     axes = style_axes(
@@ -223,14 +224,16 @@ def plot_accuracy_against_time(series: dict | None, own: dict | None = None) -> 
             seconds[ring] / 60, accuracy[ring], "o", color=colour, markersize=13,
             markerfacecolor="none", markeredgewidth=1.5,
         )  # fmt: skip
+        told = int(np.argmax(ring)) if ring.any() else -1
         # Below the line where another one ends beside it, a little earlier.
         below = any(
-            seconds[-1] / 3 < end < seconds[-1] and abs(height - accuracy[-1]) < 0.04
+            seconds[told] / 3 < end < seconds[told] and abs(height - accuracy[told]) < 0.04
             for end, height in ends
         )
         axes.annotate(
-            f"{epochs[-1]:.0f} epochs", (seconds[-1] / 60, accuracy[-1]), (0, -16 if below else 7),
-            textcoords="offset points", ha="right", fontsize=SMALL, color=colour,
+            f"{epochs[told]:.0f} epochs", (seconds[told] / 60, accuracy[told]),
+            (0, -19 if below else 10), textcoords="offset points", ha="right", fontsize=SMALL,
+            color=colour,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
