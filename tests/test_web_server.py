@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from pipeline_process import accept_ctrl_c
 
+import cifar_utils
 from cifar_utils.__main__ import main
 from cifar_utils.errors import CifarError
 from cifar_utils.samples import list_samples
@@ -201,6 +202,8 @@ def test_it_tells_the_address_and_ends_quietly(tmp_path):
 
 def test_without_flask_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "flask", None)
+    # The package holds its subpackage too; without this, tests that follow would patch another one.
+    monkeypatch.setattr(cifar_utils, "web", cifar_utils.web)
     for name in [name for name in sys.modules if name.startswith("cifar_utils.web")]:
         monkeypatch.delitem(sys.modules, name)
     result = CliRunner().invoke(main, ["serve"])
