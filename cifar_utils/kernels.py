@@ -147,6 +147,10 @@ def _register_engine():
                         startup_timeout=120,
                         kernel_name=kernel_name,
                         config=config,
+                        # When its cells are done so is its work, but for `atexit` hooks. Leaving by
+                        # itself, ipykernel may find its sockets closed and print a traceback after
+                        # a run that went well (as ipykernel#1518, in `IOPubThread.schedule`).
+                        shutdown_kernel="immediate",
                     )
                     notebook_run.client = client
                     try:
