@@ -141,6 +141,18 @@ def describe_machine():
     return f"{processor.name}, {processor.cores} cores, {', '.join(processor.features)}"
 
 
+def describe_trainer():
+    """Return the same of what Keras trains on: with the GPU and the backend, if not the usual."""
+    from cifar_utils.backend import keras
+    from cifar_utils.machine import detect_processor
+    from cifar_utils.training import describe_device
+
+    device, backend = describe_device(), keras.backend.backend()
+    unusual = [device] if device != detect_processor().name else []
+    unusual += [backend] if backend != "tensorflow" else []
+    return ", ".join([describe_machine(), *unusual])
+
+
 def summarise(rounds):
     """Return per contender its medians over the epochs that saw every image, and the ratios."""
     summary = {}

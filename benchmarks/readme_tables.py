@@ -320,10 +320,10 @@ def make_scaling():
         " 2,000); some of the points of `outputs/reference/scaling.json`; on"
         f" {measured['machine']}. The last two are one training of `baseline`, a tenth held out,"
         " read off at some of its epochs: once in the time that its steps take, once in the time of"
-        " as many of the documented script's epochs with their validation. The script's own"
-        " accuracy by epoch was not measured. An epoch of `quick` at 32 pixels by"
-        f" its number of images: {images}; with 20,000 images by their side in pixels: {sizes}"
-        " (20,000 at 32 pixels were measured twice: so much is noise).\n"
+        " as many of the documented script's epochs, which have all 50,000 images, with their"
+        " validation. The script's own accuracy by epoch was not measured. An epoch of `quick` at"
+        f" 32 pixels by its number of images: {images}; with 20,000 images by their side in pixels:"
+        f" {sizes} (20,000 at 32 pixels were measured twice: so much is noise).\n"
     )
 
 

@@ -47,7 +47,7 @@ class Recipe:
             Muon: plain SGD on the mean loss needs steps in proportion to the batch, Muon does not.
         bias_rate: The same of vectors.
         weight_decay: Decoupled weight decay of dense layers and vectors, per step and over the
-            learning rate, with Muon.
+            learning rate, with Muon or SGD.
         tta: Whether the evaluation also averages six views of each image; see `tta`.
         precision: Number format of the training; see `precision.choose_precision`.
     """

@@ -73,7 +73,14 @@ def make_optimizer(recipe, steps_per_epoch):
         return keras.optimizers.Adam(schedule)
     if recipe.optimizer == "sgd":
         # airbench's ratios before it had Muon: kernels and matrices alike, vectors 64 times faster.
-        return Muon(schedule, momentum=0.85, dense_ratio=1.0, bias_ratio=64.0, ns_steps=0)
+        return Muon(
+            schedule,
+            momentum=0.85,
+            dense_ratio=1.0,
+            bias_ratio=64.0,
+            sgd_decay=recipe.weight_decay,
+            ns_steps=0,
+        )
     return Muon(
         schedule,
         dense_ratio=recipe.dense_rate * recipe.batch_size,

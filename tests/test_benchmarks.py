@@ -11,9 +11,11 @@ from cifar_utils.checkpoints import write_history
 from cifar_utils.crops import choose_boxes, choose_crop
 from cifar_utils.data import load_dataset
 from cifar_utils.errors import RunError
+from cifar_utils.experiments import MUON, ablate
 from cifar_utils.files import project_root
 from cifar_utils.inference import Prediction
 from cifar_utils.opening import create_run
+from cifar_utils.recipes import get_recipe
 
 FOLDER = project_root() / "benchmarks"
 
@@ -229,11 +231,38 @@ def test_the_ablation_trains_only_what_is_missing(monkeypatch, tmp_path, capsys)
     ablation["main"]("quick")
     assert len(trained) == 2
     assert "without whitening" in capsys.readouterr().out
-    # Another recipe's trainings do not count.
+    # The learning rates of SGD lie beside it, and finding them again takes nothing.
+    ablation["main"]("quick", "sgd")
+    ablation["main"]("quick", "sgd")
+    sgd = trained[2:]
+    assert len({(recipe.learning_rate, recipe.weight_decay) for recipe in sgd}) == len(sgd) == 20
+    assert {recipe.optimizer for recipe in sgd} == {"sgd"}
+    assert ablate(get_recipe("quick", val_fraction=0.1), MUON) in sgd
+    # What was trained without another trick does not count, nor what was with another recipe.
+    kept = json.loads(path.read_text())
+    kept["quick"]["rows"][1]["changes"] = {"whitening": "another"}
+    path.write_text(json.dumps(kept))
+    ablation["main"]("quick")
+    assert len(trained) == 2 + 20 + 1
     kept["quick"]["recipe"]["epochs"] = 99
     path.write_text(json.dumps(kept))
     ablation["main"]("quick")
-    assert len(trained) == 2 + 30
+    assert len(trained) == 2 + 20 + 1 + 30
+    assert "sgd" not in json.loads(path.read_text())["quick"]
+    with pytest.raises(SystemExit, match="no part trick"):
+        ablation["main"]("quick", "trick")
+
+
+def test_the_sgd_of_the_ablation_is_the_best_that_was_found():
+    rows = experiments.load_ablation()["quick"]["sgd"]
+    best = max(rows, key=lambda row: row["accuracy_tta"])
+    recipe = ablate(get_recipe("quick"), MUON)
+    assert (recipe.learning_rate, recipe.weight_decay) == pytest.approx(
+        (best["learning_rate"], best["weight_decay"])
+    )
+    # Not at the edge of what was tried: beyond it might be a better one.
+    tried = sorted({row["learning_rate"] for row in rows})
+    assert tried[0] < best["learning_rate"] < tried[-1]
 
 
 def test_the_scaling_measures_only_what_is_missing_or_named(monkeypatch, tmp_path, capsys):
@@ -255,5 +284,39 @@ def test_the_scaling_measures_only_what_is_missing_or_named(monkeypatch, tmp_pat
     path.write_text(json.dumps(result | {"machine": "another"}))
     scaling["main"]([])
     assert len(trained) == 2 * whole[0] + 1
+    # What was measured with another form of a recipe is measured again, and nothing else.
+    del trained[:], timed[:]
+    result = json.loads(path.read_text())
+    result["recipes"]["fast"]["epochs"] = 13
+    path.write_text(json.dumps(result))
+    scaling["main"]([])
+    assert [recipe.name for recipe in trained] == ["fast", "fast"]
+    assert not timed
+
+
+def test_the_time_of_the_known_training_is_that_of_its_images():
+    scaling = runpy.run_path(str(FOLDER / "scaling.py"))
+    steps = json.loads((FOLDER / "time_to_accuracy.json").read_text())
+    per_second = {row["contender"]: row["images_per_second"] for row in steps["summary"]}
+    known = experiments.group_accuracy(experiments.load_scaling())
+    seconds, _, epochs = known["baseline"][-1]
+    assert epochs == 100
+    # 45,000 of the 50,000 images were learnt from.
+    assert seconds == pytest.approx(100 * 45_000 / per_second["baseline"], rel=0.01)
+    seconds, _, epochs = known[scaling["KNOWN_STEPS"]["documented script"]][-1]
+    assert seconds == pytest.approx(steps["documented_seconds"], rel=0.01)
+
+
+def test_the_machine_is_named_with_the_gpu_and_the_backend_if_not_the_usual(monkeypatch):
+    against = runpy.run_path(str(FOLDER / "against_documented.py"))
+    processor = against["describe_machine"]()
+    assert against["describe_trainer"]() == processor
+    monkeypatch.setattr("cifar_utils.training.describe_device", lambda: "NVIDIA H100")
+    monkeypatch.setattr("cifar_utils.backend.keras.backend.backend", lambda: "jax")
+    assert against["describe_trainer"]() == f"{processor}, NVIDIA H100, jax"
+
+
+def test_the_scaling_refuses_an_unknown_part():
+    scaling = runpy.run_path(str(FOLDER / "scaling.py"))
     with pytest.raises(SystemExit, match="no part image"):
         scaling["main"](["image"])

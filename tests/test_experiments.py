@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cifar_utils import experiments
 from cifar_utils.data import load_dataset
 from cifar_utils.errors import ParameterError
-from cifar_utils.experiments import ABLATIONS, NOTHING, TTA, ablate, run_experiment
+from cifar_utils.experiments import ABLATIONS, MUON, NOTHING, TTA, ablate, run_experiment
 from cifar_utils.recipes import get_recipe
 
 TINY = dataclasses.replace(
@@ -57,6 +57,8 @@ def test_every_trick_can_be_taken_out(trick, whole, data):
     changed = [f.name for f in dataclasses.fields(recipe) if ABLATIONS[trick].get(f.name)]
     assert recipe != TINY
     assert all(getattr(recipe, name) == ABLATIONS[trick][name] for name in changed)
+    if trick == MUON:  # per image: a batch of 500 would have ten times the rate of one of 50
+        assert recipe.learning_rate == pytest.approx(50 * experiments.SGD_RATE)
     done = run_experiment(recipe, data, seed=1, train_images=600)
     # The memory of batch normalisation shows in the validation alone.
     assert done.history["val_loss"] != whole.history["val_loss"]
@@ -126,6 +128,11 @@ def test_a_difference_is_clear_only_above_the_spread_with_all_seeds_agreed(witho
     assert found[TTA]["cost"] == pytest.approx(0.01)
     assert not found[NOTHING]["clear"]
     assert found[NOTHING]["cost"] == 0
+
+
+def test_one_seed_shows_no_spread_and_so_nothing_clear():
+    rows = experiments.summarise_ablation(make_rows((0.85,), (0.70,)))
+    assert not any(row["clear"] for row in rows)
 
 
 def test_a_row_reads_as_a_line():

@@ -150,6 +150,9 @@ FIGURES = {
     "ablation": lambda: plots.plot_ablation(ABLATION),
     "no_ablation": lambda: plots.plot_ablation(None),
     "losses": lambda: plots.plot_losses(CURVE, dict.fromkeys(experiments.ABLATIONS, CURVE)),
+    "losses_reversed": lambda: plots.plot_losses(
+        CURVE, dict.fromkeys([*experiments.ABLATIONS][::-1], CURVE)
+    ),
     "no_losses": lambda: plots.plot_losses([], {}),
     "one_loss": lambda: plots.plot_losses(CURVE, {"Muon (SGD instead)": CURVE}, columns=1),
     "accuracy_against_time": lambda: plots.plot_accuracy_against_time(TIMES),

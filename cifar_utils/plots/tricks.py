@@ -177,7 +177,7 @@ def plot_losses(whole: list, others: dict, columns: int = 3) -> Figure:
         if name is None:
             axes.set_visible(False)
             continue
-        style_axes(axes, f"without {name}", grid="y")
+        style_axes(axes, name, grid="y")
         axes.title.set_fontsize(SMALL)
         axes.plot(*np.transpose(whole), color=BLUE, linewidth=1.8, label="the whole recipe")
         axes.plot(*np.transpose(others[name]), "--", color=RED, linewidth=1.8, label="without")
