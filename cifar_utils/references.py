@@ -58,16 +58,19 @@ def find_changes(info):
         info: The contents of a run's `run.json`.
 
     Returns:
-        Name to the run's own value; {} for the plain recipe.
+        Name to the run's own value; {} for the plain recipe. Another backend than TensorFlow
+        counts as a change, called "backend".
     """
     used = info["recipe"]
     plain = recipe_to_json(RECIPES[used["name"]])
     used = json.loads(json.dumps(used))  # tuples and lists are the same
-    return {
+    changes = {
         name: used[name]
         for name in plain
         if name in used and name not in EXECUTION_FIELDS and used[name] != plain[name]
     }
+    others = [name for name in ("jax", "torch") if name in info.get("versions", {})]
+    return changes | ({"backend": others[0]} if others else {})
 
 
 def load_references(recipe=None):

@@ -121,6 +121,15 @@ def test_how_a_run_was_executed_is_no_change_of_the_recipe():
     assert references.find_changes(info) == {}
 
 
+@pytest.mark.parametrize(("backend", "changes"), [("tensorflow", {}), ("jax", {"backend": "jax"})])
+def test_another_backend_is_a_change(backend, changes):
+    info = {
+        "recipe": dataclasses.asdict(get_recipe("quick")),
+        "versions": {"keras": "3", backend: "1"},
+    }
+    assert references.find_changes(info) == changes
+
+
 @pytest.mark.parametrize("how", ["synthetic", "unfinished"])
 def test_what_is_no_result_is_not_kept(how, reference_folder, tmp_path):
     run = make_finished_run(
