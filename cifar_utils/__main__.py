@@ -1,5 +1,6 @@
 """The command line: `python -m cifar_utils run | predict | serve | export | data | doctor | …`."""
 
+import errno
 import sys
 import time
 
@@ -18,9 +19,12 @@ class KindGroup(click.Group):
         """Run a command; exit 2 for a wrong parameter, 1 for a failure, 130 if interrupted."""
         try:
             return super().invoke(ctx)
-        except PermissionError as error:
+        except OSError as error:  # no right, no space, a file where a folder should be
+            if error.errno == errno.EPIPE:
+                raise  # whoever read our output has seen enough: click ends quietly
+            room = "Make room there, or take" if error.errno == errno.ENOSPC else "Take"
             click.echo(
-                f"Error: {error}. Take another file or folder (CIFAR_RUNS_DIR moves the runs,"
+                f"Error: {error}. {room} another file or folder (CIFAR_RUNS_DIR moves the runs,"
                 " CIFAR_CACHE_DIR the cache).",
                 err=True,
             )
@@ -48,7 +52,7 @@ def main():
 
 
 @main.command()
-@click.option("--recipe", help="Hyper-parameter set: quick (default), fast or baseline.")
+@click.option("--recipe", help="Hyper-parameter set: quick (default), fast, accurate or baseline.")
 @click.option("--dataset", help="auto (default), cifar10 or synthetic.")
 @click.option("--name", default="", help="Run name; empty makes one from date, time and recipe.")
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Any parameter.")

@@ -68,8 +68,7 @@ def open_run(stage, run_name="", **given):
         name: fixed.get(name, getattr(recipe, name, None)) if value is None else value
         for name, value in given.items()
     }
-    run.update(parameters=resolved)
-    run.start_stage(stage)
+    run.start_stage(stage, resolved)
     return run
 
 
@@ -147,6 +146,7 @@ def create_run(name, parameters, dataset=None):
         raise _exists(runs_dir() / name)
     dataset = dataset or data.load_dataset(parameters.get("dataset") or "auto")
     split_train_val(dataset.train_labels, parameters.get("val_fraction") or 0, seed=0)
+    commit = _git_commit()  # before there is a folder: nothing slow while it is empty
     stem = name or f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{parameters.get('recipe') or 'quick'}"
     folder = _make_folder(stem, must_be_new=bool(name))
     run = Run(folder)
@@ -175,7 +175,7 @@ def create_run(name, parameters, dataset=None):
                 "python": platform.python_version(),
                 "cifar_utils": cifar_utils.__version__,
             },
-            "git_commit": _git_commit(),
+            "git_commit": commit,
             "stages": {},
             "seconds": {},
         },
@@ -225,6 +225,11 @@ def _make_folder(stem, must_be_new):
 
 def _exists(folder):
     """Return the error for a run that is there already."""
+    if not (folder / "run.json").exists():
+        return RunError(
+            f"{relative_to_project(folder)} exists already and holds no run. Delete it, or take"
+            " another name."
+        )
     return RunError(
         f"{relative_to_project(folder)} exists already. Take another name, or continue it with"
         f" `python -m cifar_utils run --name {folder.name} --resume`."

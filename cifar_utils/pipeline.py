@@ -7,13 +7,16 @@ import time
 from pathlib import Path
 
 from cifar_utils.errors import CifarError, ParameterError, suggest
-from cifar_utils.files import notebooks_dir, relative_to_project
+from cifar_utils.files import expand_home, notebooks_dir, relative_to_project
 from cifar_utils.kernels import CellFailed, KernelDied, NotebookRun, catch_signals, watch_notebook
+from cifar_utils.model_files import find_model
 from cifar_utils.opening import create_run, refuse_conflicts
 from cifar_utils.parameters import check_parameters
+from cifar_utils.pictures import open_picture
 from cifar_utils.precision import check_precision
+from cifar_utils.preprocessing import split_train_val
 from cifar_utils.report import save_report
-from cifar_utils.runs import STAGES, find_run, now_text, this_process
+from cifar_utils.runs import STAGES, backend_prefix, find_run, now_text, this_process
 from cifar_utils.terminal import StageDisplay, describe_last_event, format_clock
 
 ORPHAN_SECONDS = 10.0  # ipykernel notices within a second or two that its parent is gone
@@ -64,16 +67,18 @@ def prepare_run(name, parameters, resume=False, rerun=False):
     Raises:
         ParameterError: If a parameter is not valid; nothing has been made by then.
         RunError: If the run exists and should not, does not and should, or has other parameters.
+        ImageError, ModelError: If `image_path` is no picture, or `model_path` no model.
     """
     given = check_parameters({"run_name": name or "", **parameters})
     given.pop("run_name")
     check_precision(given.get("precision"))
-    for option in ("model_path", "image_path"):
+    for option, check in (("model_path", find_model), ("image_path", open_picture)):
         if given.get(option):
             # A kernel may start in another folder than the one this was typed in.
-            given[option] = str(Path(given[option]).expanduser().resolve())
+            given[option] = str(expand_home(given[option]).resolve())
             if not Path(given[option]).exists():
                 raise ParameterError(f"There is no file {given[option]} ({option}).")
+            check(given[option])  # now, and not in the last notebook
     missing = [stage for stage in STAGES if not (notebooks_dir() / f"{stage}.ipynb").exists()]
     if missing:
         raise CifarError(
@@ -87,6 +92,8 @@ def prepare_run(name, parameters, resume=False, rerun=False):
         raise ParameterError("--resume, --from and --only need --name: which run?")
     run = find_run(name)
     refuse_conflicts(run, given)
+    if given.get("val_fraction"):  # not fixed yet, if it is another one
+        split_train_val(run.dataset.train_labels, given["val_fraction"], seed=0)
     return run, given
 
 
@@ -109,13 +116,16 @@ def run_pipeline(run, stages, changes=None, retrain=False, stream=None):
     """
     with _lock(run), catch_signals() as signals:
         run.update(error=None, holder=this_process(), parameters=changes or {})
+        for left in run.dir.glob(".checkpoint-*"):  # of a process killed while it wrote
+            left.unlink(missing_ok=True)
         if retrain and "03_training" in stages:
             run.path("checkpoint.npz").unlink(missing_ok=True)
         try:
             for stage in stages:
                 _run_stage(run, stage, signals, stream or sys.stdout)
         finally:
-            run.update(holder=None)
+            with contextlib.suppress(OSError):  # of a full disk, say; the reason is on its way
+                run.update(holder=None)
 
 
 def _run_stage(run, stage, signals, stream):
@@ -150,17 +160,17 @@ def _explain(run, stage, error, interrupted):
     """Note in `run.json` and the report how a stage ended; return the error that tells the user."""
     told = _say_what_happened(run, stage, error, interrupted)
     status = "interrupted" if interrupted else "failed"
-    run.update(status=status, end=now_text(), owner=None, error=str(told))
-    run.update(stages={stage: {"status": status}})
-    run.log_event(status, stage=stage)
-    with contextlib.suppress(Exception):  # the reason matters more than its page
+    with contextlib.suppress(Exception):  # the reason matters more than a note of it
+        run.update(status=status, end=now_text(), owner=None, error=str(told))
+        run.update(stages={stage: {"status": status}})
+        run.log_event(status, stage=stage)
         save_report(run)
     return told
 
 
 def _say_what_happened(run, stage, error, interrupted):
     """Put a stage's end into words, with the next step."""
-    resume = f"python -m cifar_utils run --name {run.name} --resume"
+    resume = f"{backend_prefix(run.info)}python -m cifar_utils run --name {run.name} --resume"
     executed = relative_to_project(run.path(f"notebooks/{stage}.ipynb"))
     if interrupted:
         return Interrupted(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cifar_utils.files import project_root
 from cifar_utils.recipes import EXECUTION_FIELDS, RECIPES, recipe_to_json
+from cifar_utils.runs import read_backend
 
 LEAK_FILE = "baseline/test_set_leak.json"
 
@@ -69,8 +70,8 @@ def find_changes(info):
         for name in plain
         if name in used and name not in EXECUTION_FIELDS and used[name] != plain[name]
     }
-    others = [name for name in ("jax", "torch") if name in info.get("versions", {})]
-    return changes | ({"backend": others[0]} if others else {})
+    backend = read_backend(info) or "tensorflow"
+    return changes | ({"backend": backend} if backend != "tensorflow" else {})
 
 
 def load_references(recipe=None):

@@ -20,6 +20,7 @@ from cifar_utils.report_rows import (
     short,
     time_rows,
 )
+from cifar_utils.runs import backend_prefix
 
 TEMPLATE = "report.html.jinja"
 FIGURE_SECTIONS = {
@@ -74,6 +75,7 @@ def collect_report(run) -> dict:
         metrics = {**metrics, "documented": {}}
     status = info.get("status") or "unknown"
     history_columns, history = _read_history(run, problems)
+    command = f"{backend_prefix(info)}python -m cifar_utils run --name {shlex.quote(run.name)}"
     return {
         "name": run.name,
         "status": status,
@@ -100,8 +102,8 @@ def collect_report(run) -> dict:
         ],
         "machine": machine_rows(info),
         "times": time_rows(info),
-        "finish_command": f"python -m cifar_utils run --name {shlex.quote(run.name)} --resume",
-        "evaluate_command": f"python -m cifar_utils run --name {shlex.quote(run.name)} --only 04",
+        "finish_command": f"{command} --resume",
+        "evaluate_command": f"{command} --only 04",
         "reproduce_command": build_command(info),
         "when": " to ".join(
             str(info[key]).replace("T", " ") for key in ("start", "end") if info.get(key)
@@ -116,13 +118,16 @@ def build_command(info: dict) -> str:
         info: The contents of `run.json`.
     """
     parameters = dict(info.get("parameters") or {})
-    recipe = info.get("recipe") or parameters.get("recipe")
+    # Before the training it is a parameter, after it what was trained, field by field.
+    trained = info.get("recipe")
+    trained = trained.get("name") if isinstance(trained, dict) else trained
+    recipe = parameters.get("recipe") or trained
     dataset = (info.get("dataset") or {}).get("name")
     if dataset:
         parameters["dataset"] = dataset  # what "auto" found, not "auto"
-    words = ["python -m cifar_utils run"]
-    if isinstance(recipe, str):
-        words.append(f"--recipe {shlex.quote(recipe)}")
+    words = [f"{backend_prefix(info)}python -m cifar_utils run"]
+    if recipe:
+        words.append(f"--recipe {shlex.quote(str(recipe))}")
     for key, value in parameters.items():
         if key not in ("recipe", "run_name") and value is not None and value != "":
             words.append(f"-p {shlex.quote(str(key))} {shlex.quote(plain(value))}")
@@ -154,7 +159,8 @@ def _read_history(run, problems):
 
 def _read_figures(run, problems):
     figures = {}
-    for path in sorted(run.path("figures").glob("*.png")):
+    # A name that begins with a dot is what a killed process had not finished.
+    for path in sorted(run.path("figures").glob("[!.]*.png")):
         title = FIGURE_SECTIONS.get(path.stem, path.stem.replace("_", " ").capitalize())
         try:
             with Image.open(path) as image:

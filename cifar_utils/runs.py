@@ -5,6 +5,7 @@ import datetime
 import io
 import json
 import os
+import shlex
 import time
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +34,8 @@ STAGES = (
 )
 # Those that are read and run on their own, outside of the pipeline, come last.
 NOTEBOOKS = (*STAGES, "06_why_it_is_fast")
-RUN_BYTES = 60e6  # weights in two formats, a checkpoint and its successor, figures, notebooks
+# Weights in two formats, a checkpoint and its successor, figures, notebooks: 130 MB for `accurate`.
+RUN_BYTES = 150e6
 FIGURE_DPI = 144
 
 
@@ -141,8 +143,12 @@ class Run:
         with open(self.path("events.jsonl"), "a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def start_stage(self, stage):
+    def start_stage(self, stage, parameters=None):
         """Note that this process now works on a stage, and make sure that no other one does.
+
+        Args:
+            stage: A name from `STAGES`.
+            parameters: Parameters to fix with it; a refusal leaves the run as it was.
 
         Raises:
             RunError: If another living process works on this run.
@@ -154,6 +160,7 @@ class Run:
         self.update(
             status="running",
             owner=this_process(),
+            parameters=parameters or {},
             stages={stage: {"status": "running", "start": now_text()}},
         )
         self.log_event("stage_start", stage=stage)
@@ -231,6 +238,19 @@ def show_figure(figure, alt, synthetic=False):
     figure.savefig(buffer, format="png", dpi=FIGURE_DPI, metadata={"Description": alt})
     width = round(figure.get_size_inches()[0] * FIGURE_DPI / 2)
     return Image(data=buffer.getvalue(), width=width, alt=alt)
+
+
+def read_backend(info):
+    """Return which backend trained a run, from the contents of its `run.json`; None if none did."""
+    known = ("tensorflow", "jax", "torch")
+    versions = info.get("versions") or {}
+    return info.get("backend") or next((name for name in known if name in versions), None)
+
+
+def backend_prefix(info):
+    """Return what to write before a command so that it uses the backend that trained a run."""
+    backend = read_backend(info) or "tensorflow"
+    return "" if backend == "tensorflow" else f"KERAS_BACKEND={shlex.quote(str(backend))} "
 
 
 def this_process():

@@ -19,6 +19,7 @@ from cifar_utils.precision import choose_precision, use_precision
 from cifar_utils.preprocessing import Preprocessing, one_hot, scale_images, spread_sizes
 from cifar_utils.progress import LogEvents
 from cifar_utils.run_models import save_trained
+from cifar_utils.runs import read_backend
 
 VAL_BATCH = 500  # images per step of validation
 WHITENING_IMAGES = 5_000  # airbench's number: 4.8 million patches for twelve directions
@@ -118,6 +119,7 @@ def train(run, callbacks=()):
         validation included, over all the sessions that it took.
     """
     dataset, recipe, preprocessing = run.dataset, run.recipe, get_preprocessing(run)
+    _refuse_other_backend(run)
     precision = _choose_precision(run, recipe)
     began, start = time.time(), time.perf_counter()
     ready = prepare_training(recipe, dataset, preprocessing, precision)
@@ -146,12 +148,15 @@ def train(run, callbacks=()):
         ],
     )
     plain = make_plain_model(recipe, model)
-    if save.has_trained:  # else this session only read what others had trained
+    if save.has_trained:
         run.update(
             seconds={"training": round(save.elapsed(), 2)},
             # The last session's, in seconds since 1970: what was measured beside it?
             training={"start": round(began), "end": round(time.time())},
         )
+    elif "training" not in run.info.get("seconds", {}):
+        # This session only read what others had trained, and they were killed right after it.
+        run.update(seconds={"training": round(state.seconds, 2)})
     save_trained(run, plain, ready.val_images, ready.val_labels)
     return plain, state.history
 
@@ -205,6 +210,16 @@ def make_plain_model(recipe, model):
     plain = build_model(recipe)
     plain.set_weights(model.get_weights())
     return plain
+
+
+def _refuse_other_backend(run):
+    """Refuse to go on with a training that began with another backend: it would be neither's."""
+    began, now = read_backend(run.info), keras.backend.backend()
+    if began and began != now and run.path("checkpoint.npz").exists():
+        raise RunError(
+            f"Run {run.name!r} began with the backend {began}, and this is {now}. Continue it with"
+            f" KERAS_BACKEND={began}, or train under another run_name."
+        )
 
 
 def _choose_precision(run, recipe):
@@ -262,6 +277,7 @@ def describe_training(run, recipe, precision):
         parameters={name: value for name, value in fixed.items() if name in PARAMETERS},
         recipe=fixed,
         seed=run.parameters["seed"],
+        backend=keras.backend.backend(),
         device=describe_device(),
         threads=detect_processor().cores,
         precision=precision,

@@ -218,6 +218,28 @@ def test_a_training_that_began_in_a_precision_this_machine_lacks_is_refused(
     assert finished_copy.path("run.json").read_bytes() == before
 
 
+def test_a_training_does_not_go_on_with_another_backend(finished_copy):
+    run = open_again(finished_copy.dir)
+    versions = run.info["versions"]
+    del versions["tensorflow"]
+    run.write_json("run.json", run.info | {"backend": None, "versions": versions | {"jax": "1"}})
+    before = run.info
+    with pytest.raises(RunError, match="Continue it with KERAS_BACKEND=jax"):
+        train(run)
+    assert run.info == before
+    run.path("checkpoint.npz").unlink()
+    training._refuse_other_backend(run)  # a training from the start may take any
+
+
+def test_a_kill_right_after_the_last_epoch_still_ends_with_its_seconds(finished_copy):
+    run = open_again(finished_copy.dir)
+    info = run.info
+    seconds = info["seconds"].pop("training")
+    run.write_json("run.json", info)
+    train(run)
+    assert 0 < run.info["seconds"]["training"] <= seconds + 0.01
+
+
 def test_a_checkpoint_of_another_seed_is_refused(finished_copy):
     saved = finished_copy.read_json("preprocessing.json")
     saved["preprocessing"]["seed"] = 1

@@ -186,6 +186,12 @@ def test_a_full_disk_is_told_before_anything_is_made(runs_folder, monkeypatch):
     assert not runs_folder.exists()
 
 
+def test_a_folder_without_a_run_is_not_told_to_be_continued(runs_folder):
+    (runs_folder / "half-made").mkdir(parents=True)
+    with pytest.raises(RunError, match="holds no run"):
+        create_run("half-made", GIVEN)
+
+
 def test_the_newest_run_with_weights_is_the_newest_that_has_some():
     assert latest_run_with_weights() is None
     trained, _ = create_run("trained", GIVEN), create_run("newer", GIVEN)

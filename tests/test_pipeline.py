@@ -1,5 +1,7 @@
 """The whole pipeline as a user meets it: run, stop in every way, resume, rerun, misuse."""
 
+import errno
+import io
 import json
 import os
 import pty
@@ -25,9 +27,11 @@ from pipeline_process import (
     wait_for_next_epoch,
 )
 
-from cifar_utils import run_models
+from cifar_utils import pipeline, run_models
 from cifar_utils.__main__ import main
+from cifar_utils.errors import CifarError
 from cifar_utils.files import notebooks_dir, project_root
+from cifar_utils.opening import create_run
 from cifar_utils.runs import STAGES, Run
 
 RUN_FILES = (
@@ -251,6 +255,75 @@ def test_a_wrong_option_is_refused_before_any_work(options, reason, runs_folder)
     assert result.exit_code == 2
     assert reason in result.stderr
     assert not runs_folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "file", "reason"),
+    [
+        ("image_path", "README.md", "README.md"),
+        ("model_path", "README.md", "README.md"),
+        ("image_path", "~$letter.jpg", "There is no file"),
+    ],
+)
+def test_what_only_the_last_notebook_reads_is_refused_before_any_work(
+    option, file, reason, runs_folder
+):
+    result = CliRunner().invoke(main, ["run", "-p", option, file])
+    assert result.exit_code in (1, 2)
+    assert isinstance(result.exception, SystemExit)
+    assert reason in result.stderr
+    assert not runs_folder.exists()
+
+
+def test_resuming_with_too_few_images_held_out_leaves_the_run_as_it_was(runs_folder):
+    run = create_run("mine", {"dataset": "synthetic", "recipe": "quick", "seed": 0})
+    before = run.info
+    words = ["run", "--name", "mine", "--resume", "-p", "val_fraction", "0.00005"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "without a validation image" in result.stderr
+    assert run.info == before
+
+
+def test_a_runs_folder_that_is_a_file_is_told_without_a_traceback(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CIFAR_RUNS_DIR", str(tmp_path / "file"))
+    result = CliRunner().invoke(main, ["run", "--dataset", "synthetic"])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert "CIFAR_RUNS_DIR moves the runs" in result.stderr
+
+
+def test_a_disk_that_fills_up_leaves_the_reason_and_the_next_step(runs_folder, monkeypatch):
+    run = create_run("full", {"dataset": "synthetic", "recipe": "quick", "seed": 0})
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def refuse(*_, **__):
+        raise full
+
+    def fill(*_):
+        monkeypatch.setattr(Run, "write_json", refuse)
+        raise full
+
+    monkeypatch.setattr(pipeline.NotebookRun, "start", fill)
+    with pytest.raises(CifarError, match=r"No space left.*--name full --resume"):
+        pipeline.run_pipeline(run, [STAGES[0]], stream=io.StringIO())
+
+
+def test_what_a_killed_process_left_of_a_checkpoint_is_removed(runs_folder, monkeypatch):
+    run = create_run("left", {"dataset": "synthetic", "recipe": "quick", "seed": 0})
+    run.path(".checkpoint-abc.npz").write_bytes(b"half")
+    run.path("checkpoint.npz").write_bytes(b"whole")
+    pipeline.run_pipeline(run, [], stream=io.StringIO())
+    assert not run.path(".checkpoint-abc.npz").exists()
+    assert run.path("checkpoint.npz").exists()
+
+
+def test_the_command_to_continue_names_the_backend(runs_folder):
+    run = create_run("other", {"dataset": "synthetic", "recipe": "quick", "seed": 0})
+    run.update(backend="jax")
+    told = pipeline._say_what_happened(run, STAGES[2], Exception(), True)
+    assert "KERAS_BACKEND=jax python -m cifar_utils run --name other --resume" in str(told)
 
 
 def test_resuming_a_run_that_is_not_there_names_the_nearest(runs_folder):

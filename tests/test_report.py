@@ -256,6 +256,30 @@ def test_reproduce_command_repeats_the_run(run):
 
 
 @pytest.mark.parametrize(
+    ("changes", "begin"),
+    [
+        ({"recipe": {"name": "fast", "epochs": 2}}, "python -m cifar_utils run --recipe fast -p"),
+        ({"versions": {"jax": "1"}}, "KERAS_BACKEND=jax python -m cifar_utils run --recipe quick"),
+        ({"backend": "jax"}, "KERAS_BACKEND=jax python -m cifar_utils run --recipe quick"),
+        ({"backend": "tensorflow"}, "python -m cifar_utils run --recipe quick -p"),
+        ({"parameters": {}, "recipe": "fast"}, "python -m cifar_utils run --recipe fast -p"),
+    ],
+)
+def test_reproduce_command_names_recipe_and_backend_of_a_trained_run(run, changes, begin):
+    info = run.read_json("run.json")
+    if isinstance(changes.get("recipe"), dict):
+        info["parameters"]["recipe"] = "fast"
+    words = " ".join(report.build_command(info | changes).replace("\\\n", " ").split())
+    assert words.startswith(begin)
+
+
+def test_a_figure_that_a_killed_process_left_unfinished_is_not_shown(run):
+    before = read(run)
+    run.path("figures/.class_grid-x1y2.png").write_bytes(b"half a picture")
+    assert read(run) == before
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.417, "0.42 s"), (9.996, "10.0 s"), (59.97, "1 min 00 s"), (245, "4 min 05 s"),
      (3599.7, "1 h 00 min"), (4330, "1 h 12 min")],
