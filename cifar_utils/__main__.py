@@ -49,6 +49,9 @@ class KindGroup(click.Group):
 @click.version_option(__version__, prog_name="cifar-notebooks")
 def main():
     """CIFAR-10 with a convolutional network, from the raw archive to a report."""
+    for stream in (sys.stdout, sys.stderr):  # a file's name may be more than a stream can write
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @main.command()

@@ -44,11 +44,27 @@ def compute_heat_map(classifier, picture, label=None) -> np.ndarray:
     heat = _occlude(classifier, prediction.view, index)
     if heat.max() > 0:
         heat /= heat.max()
-    left, top, right, bottom = prediction.box
-    enlarged = Image.fromarray(heat).resize((right - left, bottom - top), Image.Resampling.BICUBIC)
-    whole = np.zeros((image.height, image.width), np.float32)
-    whole[top:bottom, left:right] = np.asarray(enlarged).clip(0, 1)
-    return whole
+    return place_heat_map(heat, prediction.box, (1, 1), image.size)
+
+
+def place_heat_map(heat, box, scale, size) -> np.ndarray:
+    """Lay the heat map of what the network saw where that lies in a picture.
+
+    Args:
+        heat: float32 (h, w), of a view, in [0, 1].
+        box: (left, top, right, bottom) of the view in the picture, in the picture's pixels.
+        scale: Pixels of the map that is wanted over those of the picture, across and down.
+        size: (width, height) of the map that is wanted.
+
+    Returns:
+        float32 (height, width), in [0, 1]; 0 where the view does not reach.
+    """
+    left, top, right, bottom = (round(edge * scale[place % 2]) for place, edge in enumerate(box))
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    part = Image.fromarray(heat).resize((right - left, bottom - top), Image.Resampling.BICUBIC)
+    whole = Image.new("F", size)
+    whole.paste(part, (left, top))
+    return np.asarray(whole).clip(0, 1)
 
 
 def _occlude(classifier, crop, index):

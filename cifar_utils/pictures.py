@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from cifar_utils.errors import ImageError
 from cifar_utils.files import expand_home
@@ -103,21 +103,26 @@ def describe_orientation(source) -> str:
     return "The file does not say which side is up: it is taken as it lies."
 
 
-def measure_picture(data, side=None):
-    """Return how large a picture is, from its beginning, before a pixel is decoded.
+def measure_picture(data, side=None) -> int:
+    """Return how many pixels decoding holds at a time, from a file's beginning.
 
     Args:
         data: The file's bytes.
         side: As in `open_reduced`, to learn what that would decode; None for the picture itself.
 
     Returns:
-        `(width, height)` in pixels, as stored: an EXIF orientation may swap them.
+        Those of the picture or, where that is more, of one of its tiles. A progressive JPEG
+        counts whole, also where it comes smaller: its decoder keeps all coefficients.
 
     Raises:
         ImageError: If it is no picture, or one that is too large.
     """
-    with _open_bytes(data, side) as image:
-        return image.size
+    with _open_bytes(data, None) as image:
+        whole = _count_pixels(image)
+        if side is None or image.info.get("progressive"):
+            return whole
+        image.draft("RGB", (side, side))
+        return min(whole, _count_pixels(image))
 
 
 def open_reduced(data, side) -> Image.Image:
@@ -145,6 +150,7 @@ def _open_bytes(data, side):
         warnings.simplefilter("ignore")
         with _identify(data, "The picture") as image:
             _check_size("The picture", *image.size)
+            _check_tiles("The picture", image)
             if side is not None:
                 image.draft("RGB", (side, side))
             yield image
@@ -224,6 +230,7 @@ def _explain_bytes(data):
 def _decode(image, name):
     """Turn an opened picture into upright RGB, after a look at its size."""
     _check_size(name, *image.size)
+    _check_tiles(name, image)
     try:
         image.load()
         upright = _upright(image)
@@ -307,6 +314,22 @@ def _check_size(name, width, height):
     """Refuse what has no pixels, or more than `MAX_PIXELS`."""
     if not 0 < width * height <= MAX_PIXELS:
         raise ImageError(f"{name} is {width} x {height} pixels: {SIZE_LIMIT}")
+
+
+def _count_pixels(image):
+    """Return the pixels of an opened picture or, where that is more, of one tile of a TIFF file."""
+    tags = getattr(image, "tag_v2", {})
+    tile = [tags.get(tag, 0) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
+    try:
+        return max(image.width * image.height, int(tile[0]) * int(tile[1]))
+    except (TypeError, ValueError):  # a tag may hold anything; then the decoder refuses it
+        return image.width * image.height
+
+
+def _check_tiles(name, image):
+    """Refuse a file whose tiles are larger than `MAX_PIXELS`, however small its picture."""
+    if _count_pixels(image) > MAX_PIXELS:
+        raise ImageError(f"{name} is stored in tiles that are too large: {SIZE_LIMIT}")
 
 
 def _damaged(name, error):

@@ -158,8 +158,11 @@ def render_csv(rows, top):
         pairs = [value for part in row.get("classes", ()) for value in part.values()]
         pairs += [""] * (2 * top - len(pairs))
         unsure = "" if row.get("unsure") is None else str(row["unsure"]).lower()
-        name = row["picture"].encode("utf-8", "backslashreplace").decode()
-        writer.writerow([name, unsure, *pairs, row.get("error", "")])
+        name, error = (  # a file's name may be no Unicode, and the error repeats it
+            text.encode("utf-8", "backslashreplace").decode()
+            for text in (row["picture"], row.get("error", ""))
+        )
+        writer.writerow([name, unsure, *pairs, error])
     return buffer.getvalue().rstrip("\n")
 
 

@@ -4,9 +4,9 @@ import io
 
 import ipywidgets as widgets
 
-from cifar_utils.crops import square_at
+from cifar_utils.crops import SMALLEST_SCENE, square_at
 from cifar_utils.diagnosis import describe_detail, diagnose
-from cifar_utils.explain import compute_heat_map, draw_heat_map
+from cifar_utils.explain import compute_heat_map, draw_heat_map, place_heat_map
 from cifar_utils.front import CropPicker
 from cifar_utils.prediction_html import (
     render_diagnosis_html,
@@ -44,7 +44,9 @@ class ResultCard(widgets.VBox):
         self._orientation, self._screen, self._guard = orientation, screen, guard
         self._find_nearest = find_nearest
         self._picture = picture.copy()
-        self._picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
+        # Still a scene if it was one: of a long strip, more pixels than that are kept.
+        side = max(KEPT_SIDE, SMALLEST_SCENE * max(picture.size) / min(picture.size))
+        self._picture.thumbnail((side, side))
         self._scale = self._picture.width / picture.width
         self._detail = describe_detail(picture.size, prediction.box)
         self.answer = screen(render_prediction_html(prediction, name, picture))
@@ -65,18 +67,24 @@ class ResultCard(widgets.VBox):
         def toggle(change):
             if not change["new"]:
                 if not any(other.value for other in self._buttons()):
-                    self.details.children = ()
+                    self._show(())
                 return
             for other in self._buttons():
                 if other is not button:
                     other.value = False
             shown = []
-            self.details.children = (widgets.HTML('<div role="status">Looking …</div>'),)
+            self._show((widgets.HTML('<div role="status">Looking …</div>'),))
             self._guard(self._name, lambda: shown.extend(show()))
-            self.details.children = tuple(shown)
+            self._show(tuple(shown))
 
         button.observe(toggle, names="value")
         return button
+
+    def _show(self, parts):
+        """Show these parts below the buttons, and close what was there."""
+        gone, self.details.children = self.details.children, parts
+        for old in gone:
+            close_all(old)
 
     def _buttons(self):
         return (self.heat_button, self.crop_button, self.why_button)
@@ -84,7 +92,9 @@ class ResultCard(widgets.VBox):
     def _show_heat(self):
         """Draw which regions the answer came from."""
         label = self._prediction.label
-        heat = compute_heat_map(self._classifier, self._picture)
+        # Of what the network saw: of the smaller copy it might have seen something else.
+        heat = compute_heat_map(self._classifier, self._prediction.view, label)
+        heat = place_heat_map(heat, self._prediction.box, (self._scale,) * 2, self._picture.size)
         drawn = draw_heat_map(self._picture, heat, side=320)
         alt = f"{self._name}: what spoke for {label} keeps its colours, the rest is dark and grey"
         text = (
@@ -160,3 +170,10 @@ class ResultCard(widgets.VBox):
         found = diagnose(self._classifier, self._picture, said, self._find_nearest(said.view))
         page = render_diagnosis_html(said, self._orientation, self._detail, found)
         return (self._screen(page),)
+
+
+def close_all(widget):
+    """Close a widget and all in it: open ones stay in memory, with the pictures they show."""
+    for child in getattr(widget, "children", ()):
+        close_all(child)
+    widget.close()

@@ -23,7 +23,7 @@ from cifar_utils.prediction_html import (
     render_error_html,
     render_table_html,
 )
-from cifar_utils.result_card import ResultCard
+from cifar_utils.result_card import ResultCard, close_all
 from cifar_utils.samples import list_samples
 from cifar_utils.widget_inputs import PictureInputs
 
@@ -163,7 +163,7 @@ class ClassifierPanel(widgets.VBox):
         shown = (widget, *self.results.children)
         self.results.children = shown[:MAX_RESULTS]
         for old in shown[MAX_RESULTS:]:
-            _close(old)
+            close_all(old)
         if row:
             self._rows.append(row)
             self.table.value = render_table_html(self._rows, render_csv(self._rows, TOP))
@@ -172,7 +172,7 @@ class ClassifierPanel(widgets.VBox):
     def _clear(self):
         gone, self.results.children = self.results.children, ()
         for old in gone:
-            _close(old)
+            close_all(old)
         self._rows, self.table.value = [], ""
         self._foot.layout.display = "none"
         self._say("All forgotten.")
@@ -196,13 +196,6 @@ class ClassifierPanel(widgets.VBox):
             (data.train_images[i], data.class_names[data.train_labels[i]])
             for i in self._nearest.find(view)
         ]
-
-
-def _close(widget):
-    """Close a widget and all in it: open ones stay in memory, with the pictures they show."""
-    for child in getattr(widget, "children", ()):
-        _close(child)
-    widget.close()
 
 
 def _source_html(source):

@@ -50,6 +50,16 @@ def make_png(width, height, rows=b""):
     return b"\x89PNG\r\n\x1a\n" + parts
 
 
+def make_tiled_tiff(side, tile):
+    """Return a grey TIFF of `side` pixels each way, stored in one tile of `tile`."""
+    data = zlib.compress(bytes(min(tile * tile, 2**24)))
+    tags = {256: side, 257: side, 258: 8, 259: 8, 262: 1, 277: 1, 322: tile, 323: tile}
+    start = 8 + 2 + 12 * (len(tags) + 2) + 4
+    tags |= {324: start, 325: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
 def make_zip():
     """Return a zip archive with a picture in it."""
     buffer = io.BytesIO()
@@ -72,6 +82,7 @@ def make_files(count, seed=0):
     pixels = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
     whole = {kind: encode(Image.fromarray(pixels), kind) for kind in KINDS}
     bombs = [make_png(*size) for size in ((60_000, 60_000), (2**31 - 1, 1), (0, 5), (9_000, 9_000))]
+    bombs += [make_tiled_tiff(64, 4096), make_tiled_tiff(64, 2**14)]
     bombs.append(b"GIF89a" + struct.pack("<HH", 65535, 65535) + whole["GIF"][10:])
     bombs.append(b"BM" + whole["BMP"][2:18] + struct.pack("<ii", 10**9, 10**9) + whole["BMP"][26:])
     for number in range(count):

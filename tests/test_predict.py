@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -94,6 +95,21 @@ def test_heat_maps_that_cannot_be_written_lose_no_answer(folder, tmp_path):
     assert done.returncode == 1
     assert json.loads(done.stdout)["pictures"][0]["label"] == "cat"
     assert "Take another folder" in done.stderr
+
+
+def test_names_that_a_stream_cannot_write_cost_no_answer(tmp_path):
+    for name in ("猫.jpg".encode(), "ж.jpg".encode(), b"caf\xe9.jpg"):
+        path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        shutil.copy(list_samples()["cat"], path)
+    path.write_bytes(b"no picture")
+    for encoding in ("cp1252", "utf-8:strict"):
+        done = run_command("predict", tmp_path, "--csv", PYTHONIOENCODING=encoding)
+        assert "Traceback" not in done.stderr
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        assert sorted(row["class_1"] for row in rows) == ["", "cat", "cat"]
+        done = run_command("predict", tmp_path, PYTHONIOENCODING=encoding)
+        assert "Traceback" not in done.stderr
+        assert done.stdout.count("cat ") == 2
 
 
 def test_json_and_csv_say_the_same(folder):

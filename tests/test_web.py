@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile_files import make_tiled_tiff
 from PIL import Image
 
 from cifar_utils.data import CLASS_NAMES
@@ -20,6 +21,7 @@ from cifar_utils.inference import Classifier
 from cifar_utils.pictures import MAX_BYTES, MAX_PIXELS
 from cifar_utils.samples import list_samples
 from cifar_utils.web import limits
+from cifar_utils.web import reading as reading_module
 from cifar_utils.web.answers import compute_heat
 from cifar_utils.web.app import create_app
 from cifar_utils.web.reading import read_picture
@@ -169,6 +171,40 @@ def test_a_large_picture_is_read_by_a_process_of_its_own_with_the_same_answer(
     assert len(asked) == 1
     assert row["size"] == [3000, 3000]
     assert row["probability"] == pytest.approx(expected.confidence, abs=1e-6)
+
+
+def progressive(side):
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side)).save(buffer, "JPEG", progressive=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "thumbnail", "elsewhere"),
+    [
+        (CAT.read_bytes(), False, False),
+        (encode(1500, 1500, "BMP")[:54] + bytes(range(250)) * 27_000, False, True),  # 3 a pixel
+        (make_tiled_tiff(64, 64), False, False),
+        (make_tiled_tiff(64, 2048), False, True),  # 64 pixels each way, and 4 million decoded
+        (encode(3000, 3000, "JPEG"), True, False),  # decoded at a fraction of its size
+        (progressive(3000), True, True),  # whose coefficients are all kept even so
+        (b"P3 2 2 255 " + b"#\n" * 600_000 + b"0 " * 12, False, True),  # comments without end
+    ],
+    ids=["photo", "long", "small tile", "large tile", "draft", "progressive", "comments"],
+)
+def test_what_is_costly_to_decode_is_read_by_a_process_of_its_own(
+    data, thumbnail, elsewhere, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(reading_module, "_read_elsewhere", lambda *given: asked.append(given))
+    (reading_module.read_thumbnail if thumbnail else read_picture)(data, 96)
+    assert bool(asked) == elsewhere
+
+
+def test_a_tiff_with_tiles_larger_than_any_picture_is_refused(client):
+    answer = client.post("/api/predict", data=upload(("a.tif", make_tiled_tiff(64, 2**14))))
+    assert answer.status_code == 422
+    assert "tiles that are too large" in answer.get_json()["pictures"][0]["error"]
 
 
 def test_a_large_picture_that_cannot_be_decoded_says_so(client):

@@ -20,8 +20,10 @@ from pipeline_process import accept_ctrl_c
 import cifar_utils
 from cifar_utils.__main__ import main
 from cifar_utils.errors import CifarError
+from cifar_utils.inference import Classifier
 from cifar_utils.samples import list_samples
 from cifar_utils.web import limits
+from cifar_utils.web import server as server_module
 from cifar_utils.web.bounds import Gate, Room
 from cifar_utils.web.channels import CUT_AT, Body
 from cifar_utils.web.server import open_server
@@ -183,8 +185,36 @@ def test_a_busy_port_is_one_sentence(served):
 
 
 def test_an_address_of_another_machine_is_one_sentence():
-    with pytest.raises(CifarError, match=r"Port 5678 of 192\.0\.2\.1 cannot be used"):
+    with pytest.raises(CifarError, match=r"192\.0\.2\.1 cannot be used: .* Take --host 127"):
         open_server(None, "192.0.2.1", 5678, 1)
+
+
+def test_an_address_that_there_is_not_is_one_sentence():
+    result = CliRunner().invoke(main, ["serve", "--host", "no such host", "--port", "5678"])
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        "Error: There is no address no such host. Take --host 127.0.0.1 for this machine alone, or"
+        " 0.0.0.0 for all of its addresses."
+    ]
+
+
+@pytest.mark.parametrize("host", ["LOCALHOST", "[::1]", "::1"])
+def test_this_machine_by_any_of_its_names_is_for_this_machine_alone(host, tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(server_module.Server, "run", lambda self: ran.append(self) or self.close())
+    told = []
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        server_module.serve(Classifier.load, tmp_path, host, free_port(), 1, told.append)
+    except CifarError as error:
+        assert ":" in host  # a machine without IPv6
+        pytest.skip(str(error))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "[[" not in told[0]
+    assert not any("Whoever reaches this machine" in line for line in told)
+    client = ran[0].application.test_client()
+    assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 403
 
 
 def test_it_tells_the_address_and_ends_quietly(tmp_path):

@@ -2,15 +2,17 @@
 
 import base64
 import io
+import json
 import re
 import types
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from ipywidgets import Widget
 from PIL import ExifTags, Image
 
-from cifar_utils.crops import square_at
+from cifar_utils.crops import SMALLEST_SCENE, square_at
 from cifar_utils.data import load_dataset
 from cifar_utils.inference import Classifier, Prediction
 from cifar_utils.model_files import ModelSource
@@ -348,6 +350,47 @@ def test_a_card_opens_one_closer_look_at_a_time(classifier, own_parts):
     card.why_button.value = False
     assert card.details.children == ()
     assert len(shown(panel)) == 1  # nothing failed on the way
+
+
+@pytest.mark.parametrize("own_parts", [False, True])
+def test_what_was_opened_and_forgotten_is_in_no_widget_any_more(classifier, own_parts):
+    panel = show_classifier(classifier, data=load_dataset("synthetic"))
+    if own_parts:
+        ready(panel)
+    before = set(Widget.get_manager_state()["state"])
+    drop(panel, **{"cat.jpg": wide_photo()})
+    (card,) = panel.results.children
+    for _ in range(2):
+        for button in card._buttons():
+            button.value = True
+    panel._clear()
+    state = Widget.get_manager_state()["state"]
+    left = {key: value for key, value in state.items() if key not in before}
+    assert "data:image" not in json.dumps(left, default=str)
+    # Nor is a slider left that was tied to the picture.
+    assert not [value for value in left.values() if value["model_name"] == "FloatSliderModel"]
+
+
+def test_a_closer_look_is_at_what_the_answer_saw(classifier):
+    """A strip so long that its smaller copy would be a thumbnail, taken whole."""
+    strip = Image.new("RGB", (8000, 400), (90, 120, 160))
+    strip.paste(Image.open(list_samples()["cat"]).resize((400, 400)), (0, 0))
+    buffer = io.BytesIO()
+    strip.save(buffer, "JPEG")
+    panel = show_classifier(classifier)
+    drop(panel, **{"strip.jpg": buffer.getvalue()})
+    (card,) = panel.results.children
+    said = card._prediction
+    assert said.box[0] == 0
+    assert min(card._picture.size) >= SMALLEST_SCENE
+    seen = []
+    card._classifier = types.SimpleNamespace(
+        **{name: getattr(classifier, name) for name in ("class_names", "compute_probs")},
+        predict=lambda image: seen.append(np.asarray(image)) or classifier.predict(image),
+    )
+    card.heat_button.value = True
+    assert card.details.children
+    np.testing.assert_array_equal(seen[0], said.view)
 
 
 def test_the_crop_opens_where_the_answer_looked(classifier):

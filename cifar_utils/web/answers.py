@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from cifar_utils.errors import ImageError
-from cifar_utils.explain import compute_heat_map, draw_heat_map
+from cifar_utils.explain import compute_heat_map, draw_heat_map, place_heat_map
 from cifar_utils.pictures import MAX_BYTES
 from cifar_utils.predict_command import describe_prediction
 from cifar_utils.web.images_folder import MissingError
@@ -124,14 +124,7 @@ def compute_heat(classifier, prediction, reading) -> np.ndarray:
     heat = compute_heat_map(SmallBatches(classifier), prediction.view, prediction.label)
     small = reading.small
     scale = small.width / reading.size[0], small.height / reading.size[1]
-    left, top, right, bottom = (
-        round(edge * scale[place % 2]) for place, edge in enumerate(prediction.box)
-    )
-    right, bottom = max(right, left + 1), max(bottom, top + 1)
-    part = Image.fromarray(heat).resize((right - left, bottom - top), Image.Resampling.BICUBIC)
-    whole = Image.new("F", small.size)
-    whole.paste(part, (left, top))
-    return np.asarray(whole).clip(0, 1)
+    return place_heat_map(heat, prediction.box, scale, small.size)
 
 
 class SmallBatches:

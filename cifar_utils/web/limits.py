@@ -17,6 +17,10 @@ IDLE_SECONDS = 30  # a connection on which nothing happens
 # server; a larger picture goes to a process of its own, one at a time.
 PIXELS_AT_A_TIME = 2_500_000  # a full-HD screenshot fits
 READER_SECONDS = 60
+# Nor is a file of more than these bytes decoded in the server. Comments and passes without end can
+# take a decoder seconds a megabyte, and only the other process has a limit of time.
+FEW_BYTES = 1_000_000
+BYTES_PER_PIXEL = 2  # a JPEG has less than one; a photograph as PNG up to three
 
 SHOWN_SIDE = 512  # pixels; the picture and its heat map as an answer shows them
 THUMBNAIL_SIDE = 320  # pixels; twice what a card is wide, for sharp screens

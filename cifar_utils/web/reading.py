@@ -3,6 +3,8 @@
 A picture of 64 megapixels takes half a gigabyte while it is decoded. Up to `PIXELS_AT_A_TIME` are
 decoded in the server; a larger picture is read by a process of its own (`python -m
 cifar_utils.web.reading`), which sends back the little that is needed and takes its memory with it.
+So is a file that is far longer than its pixels need: it may be made to keep a decoder busy, and
+that process has a limit of time.
 """
 
 import io
@@ -21,7 +23,12 @@ from cifar_utils.errors import ImageError
 from cifar_utils.pictures import measure_picture, open_picture, open_reduced
 from cifar_utils.views import cut_out
 from cifar_utils.web.bounds import Gate
-from cifar_utils.web.limits import PIXELS_AT_A_TIME, READER_SECONDS
+from cifar_utils.web.limits import (
+    BYTES_PER_PIXEL,
+    FEW_BYTES,
+    PIXELS_AT_A_TIME,
+    READER_SECONDS,
+)
 
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent.parent
 
@@ -70,11 +77,11 @@ def read_thumbnail(data, side) -> Reading:
 
 def _read(data, side, thumbnail):
     """Read a picture here or, if it is large, in another process."""
-    width, height = measure_picture(data, side if thumbnail else None)
-    if width * height > PIXELS_AT_A_TIME:
+    pixels = measure_picture(data, side if thumbnail else None)
+    if pixels > PIXELS_AT_A_TIME or len(data) > FEW_BYTES + BYTES_PER_PIXEL * pixels:
         with _one_reader:
             return _read_elsewhere(data, side, thumbnail)
-    with _decoding.hold(width * height):
+    with _decoding.hold(pixels):
         return _read_here(data, side, thumbnail)
 
 

@@ -36,13 +36,17 @@ def is_loopback(host) -> bool:
         return host == "localhost"
 
 
-def find_allowed_hosts(host):
+def find_allowed_hosts(host, bound=None):
     """Return the names under which a server on an address answers; None means any.
+
+    Args:
+        host: The address or name that was asked for.
+        bound: The address that this came to, where it is known.
 
     A web page elsewhere can let its own name point at 127.0.0.1 (DNS rebinding) and would then
     count as the same origin: on this machine, only this machine's names are right.
     """
-    return (*LOOPBACK, host) if is_loopback(host) else None
+    return (*LOOPBACK, host) if is_loopback(bound or host) else None
 
 
 def check_request(request, allowed_hosts):

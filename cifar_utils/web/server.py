@@ -20,6 +20,7 @@ from cifar_utils.web.limits import (
 )
 
 NO_FILE = 1 << 40  # bytes above which waitress would write to a temporary file: never
+HOST_HINT = "Take --host 127.0.0.1 for this machine alone, or 0.0.0.0 for all of its addresses."
 MMAP_THRESHOLD, LARGE = -3, 1 << 20  # of <malloc.h>; bytes
 
 
@@ -76,9 +77,14 @@ def open_server(application, host, port, threads, **options) -> Server:
     """
     try:
         return Server(application, host=host, port=port, threads=threads, **options)
+    except ValueError:  # waitress's word for a name that nobody knows
+        raise CifarError(f"There is no address {host}. {HOST_HINT}") from None
     except OSError as error:
         reason = error.strerror or error
-        if error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", None)):
+        taken = error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", None))
+        if not taken and error.errno not in (errno.EACCES, errno.EPERM):
+            raise CifarError(f"{host} cannot be used: {reason}. {HOST_HINT}") from None
+        if taken:
             reason = "another program answers there already"
         raise CifarError(
             f"Port {port} of {host} cannot be used: {reason}. Take another with --port, such as"
@@ -114,9 +120,10 @@ def serve(load, images_dir, host, port, threads, say=print):
 
     return_large_memory()
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a queue is no fault
+    host = host.strip("[]").lower()  # an IPv6 address as an address bar has it
     server = open_server(None, host, port, threads)
     classifier = load()
-    allowed_hosts = find_allowed_hosts(host)
+    allowed_hosts = find_allowed_hosts(host, server.socket.getsockname()[0])
     server.application = create_app(classifier, images_dir, allowed_hosts)
     folder = server.application.extensions["site"].folder
     folder.make()
