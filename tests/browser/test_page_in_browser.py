@@ -10,12 +10,14 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import expect
 
+from cifar_utils.files import project_root
 from cifar_utils.inference import Classifier
 from cifar_utils.model_files import ModelSource
 from cifar_utils.samples import list_samples
 from cifar_utils.web.app import create_app
 from cifar_utils.web.server import open_server
 
+SCREENSHOTS = project_root() / "outputs" / "screenshots"
 SAMPLES = list_samples()
 CAT, COFFEE = str(SAMPLES["cat"]), str(SAMPLES["coffee"])
 WRONG = {"name": "letter.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7 not a picture"}
@@ -292,6 +294,34 @@ def test_a_file_that_is_too_large_is_told_before_it_is_sent(open_page, url, tmp_
     predict(page)
     expect(page.locator(".failed")).to_contain_text("at most 25 MB are read")
     assert "POST" not in asked
+
+
+def test_a_file_that_is_gone_is_told_as_that(open_page, url, tmp_path):
+    gone = tmp_path / "gone.jpg"
+    shutil.copy(CAT, gone)
+    page = open_page(url)
+    page.set_input_files("#file", str(gone))
+    expect(page.locator("#queue img")).to_have_js_property("complete", True)
+    gone.unlink()
+    predict(page)
+    expect(page.locator(".answer.failed")).to_contain_text("It cannot be read any more")
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_what_is_said_of_the_choice_is_seen_where_one_chooses(open_page, url, width):
+    page = open_page(url, viewport={"width": width, "height": 640})
+    page.get_by_role("button", name="Predict").click()
+    notice = page.locator("#notice")
+    expect(notice).to_have_text("Choose a picture first.")
+    expect(notice).to_be_in_viewport(ratio=1)
+    page.set_input_files("#file", CAT)
+    expect(notice).to_have_text("1 picture chosen. Press Predict.")
+    page.screenshot(path=SCREENSHOTS / f"page-notice-{width}.png")
+    assert not has_sideways_scrolling(page)
+    assert find_faults(page) == []
+    predict(page)
+    expect(page.locator(".answer [data-slot=label]")).to_have_text("cat")
+    expect(notice).to_be_hidden()
 
 
 def test_a_server_that_is_gone_is_told(open_page, url):

@@ -6,9 +6,12 @@ const drop = document.getElementById("drop");
 const queueList = document.getElementById("queue");
 const answerList = document.getElementById("answer-list");
 const status = document.getElementById("status");
+const notice = document.getElementById("notice");
 const button = document.getElementById("predict");
 const maxFiles = Number(form.dataset.maxFiles);
 const maxBytes = Number(form.dataset.maxBytes);
+const NO_SERVER = "The server does not answer. Does it still run?";
+const NO_FILE = "It cannot be read any more, or is a folder. Choose the picture itself again.";
 const AT_ONCE = 2; // requests; the server answers several at a time
 
 let queue = []; // {file, element, url}
@@ -18,7 +21,16 @@ let count = 0; // of answers so far, for ids
 document.documentElement.classList.add("scripted");
 for (const element of document.querySelectorAll("[data-script]")) element.hidden = false;
 
-const say = (text) => { status.textContent = text; };
+const say = (text) => {
+  status.textContent = text;
+  notice.hidden = true;
+};
+// Of what is being chosen: also where a person looks then, since the answers may be far below.
+const tell = (text) => {
+  say(text);
+  notice.textContent = text;
+  notice.hidden = false;
+};
 const plural = (number) => `${number} picture${number === 1 ? "" : "s"}`;
 
 function clone(id) {
@@ -46,15 +58,15 @@ function enqueue(files) {
     remove.setAttribute("aria-label", `Remove ${file.name || "pasted picture"}`);
     remove.addEventListener("click", () => {
       dequeue(item);
-      say(`${plural(queue.length)} chosen.`);
+      tell(`${plural(queue.length)} chosen.`);
       document.getElementById("file").focus();
     });
     queueList.append(element);
     queue.push(item);
   }
   queueList.hidden = queue.length === 0;
-  if (refused) say(`At most ${maxFiles} pictures at a time: ${refused} left out.`);
-  else if (files.length) say(`${plural(queue.length)} chosen. Press Predict.`);
+  if (refused) tell(`At most ${maxFiles} pictures at a time: ${refused} left out.`);
+  else if (files.length) tell(`${plural(queue.length)} chosen. Press Predict.`);
 }
 
 function dequeue(item) {
@@ -115,8 +127,10 @@ function collect() {
 async function makeBody(item) {
   const body = new FormData();
   if (item.file) body.append("file", item.file, item.name);
-  else if (item.sample) body.append("file", await (await fetch(item.sample)).blob(), item.name);
-  else body.append("image", item.image);
+  else if (item.sample) {
+    const sample = await fetch(item.sample).catch(() => { throw new Error(NO_SERVER); });
+    body.append("file", await sample.blob(), item.name);
+  } else body.append("image", item.image);
   return body;
 }
 
@@ -130,9 +144,20 @@ function send(body, onProgress) {
       if (event.lengthComputable) onProgress(event.loaded / event.total);
     });
     request.addEventListener("load", () => resolve(request.response));
-    request.addEventListener("error", () => reject(new Error("The server does not answer. Does it still run?")));
+    request.addEventListener("error", () => reject(new Error(NO_SERVER)));
     request.send(body);
   });
+}
+
+async function canBeRead(file) {
+  try {
+    const start = await file.slice(0, 1).arrayBuffer();
+    // Of a file that is gone, Chromium gives an empty slice; only reading all of it fails.
+    if (start.byteLength === 0) await file.arrayBuffer();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function ask(item, element) {
@@ -140,6 +165,8 @@ async function ask(item, element) {
     const size = (item.file.size / 1e6).toFixed(0);
     return { error: `It has ${size} MB, and at most ${maxBytes / 1e6} MB are read. Scale it down, or save it as JPEG.` };
   }
+  // Sending it would fail as if the server were gone.
+  if (item.file && !(await canBeRead(item.file))) return { error: NO_FILE };
   const stage = slot(element, "stage");
   const progress = element.querySelector("progress");
   stage.textContent = "is being sent";
@@ -224,7 +251,7 @@ function describe(rows) {
 
 async function predict() {
   const items = collect();
-  if (!items.length) { say("Choose a picture first."); return; }
+  if (!items.length) { tell("Choose a picture first."); return; }
   running = true;
   button.setAttribute("aria-disabled", "true");
   document.getElementById("empty")?.remove();
