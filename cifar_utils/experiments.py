@@ -296,4 +296,7 @@ def describe_ablation(row):
     if row["trick"] == NOTHING:
         return line
     verdict = "clear" if row["clear"] else "within the spread"
-    return f"{line}, {0.0 - 100 * row['cost']:+.2f} points: {verdict}"
+    mean, low, high = (
+        f"{0.0 - 100 * row[name]:+.2f}" for name in ("cost", "cost_high", "cost_low")
+    )
+    return f"{line}, {mean} points ({low} to {high}): {verdict}"

@@ -323,6 +323,16 @@ class Classifier:
             return np.ones(len(probs), bool)
         return apply_temperature(probs, self._single.temperature).max(axis=1) < SURE_ENOUGH
 
+    def describe_thresholds(self) -> str:
+        """Say from which probability on an answer is not called unsure."""
+        if self.calibration is None:
+            return "Nothing is called unsure: nothing was fitted for this model."
+        thumbnails, photos = (
+            "never" if fitted.threshold > 1 else f"from {fitted.threshold:.1%} on"
+            for fitted in (self.calibration, self.photo_calibration or self.calibration)
+        )
+        return f"Sure of a thumbnail {thumbnails}, of a larger picture {photos}."
+
     def _ask(self, images):
         """Return the network's answers to single views."""
         with self._lock:

@@ -70,7 +70,10 @@ class ModelSource:
                 f"{text}. TRAINED ON SYNTHETIC DATA, NOT CIFAR-10: it knows simple drawings only, "
                 "and its answers about photographs mean nothing."
             )
-        return f"{text}, trained on {'CIFAR-10' if self.dataset == 'cifar10' else self.dataset}."
+        text += f", trained on {'CIFAR-10' if self.dataset == 'cifar10' else self.dataset}."
+        if PHOTO in self.calibration and self.calibration[PHOTO].threshold > 1:
+            text += " It calls every answer about a photo unsure: too many of these were wrong."
+        return text
 
 
 def find_model(source=None) -> ModelSource:

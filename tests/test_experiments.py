@@ -139,8 +139,8 @@ def test_a_row_reads_as_a_line():
     rows = experiments.summarise_ablation(make_rows((0.85, 0.87), (0.80, 0.81)))
     lines = [" ".join(experiments.describe_ablation(row).split()) for row in rows]
     assert lines == [
-        "without whitening 80.50%, -5.50 points: clear",
-        f"without {TTA} 85.00%, -1.00 points: within the spread",
+        "without whitening 80.50%, -5.50 points (-6.00 to -5.00): clear",
+        f"without {TTA} 85.00%, -1.00 points (-1.00 to -1.00): within the spread",
         "the whole recipe 86.00%",
     ]
 

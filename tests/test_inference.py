@@ -331,10 +331,35 @@ def test_the_surest_crop_of_a_photo_is_taken_and_scaled_once_more(run_dir):
     assert not thumbnail.calibrated
 
 
+@pytest.mark.parametrize(
+    ("photo", "told", "warned"),
+    [
+        (
+            {"threshold": 1.01},
+            "Sure of a thumbnail from 90.0% on, of a larger picture never.",
+            True,
+        ),
+        ({"threshold": 0.97}, "Sure of a thumbnail from 90.0% on, of a larger picture from", False),
+    ],
+)
+def test_a_model_that_is_never_sure_of_a_photo_says_so(run_dir, tmp_path, photo, told, warned):
+    folder = tmp_path / "run"
+    shutil.copytree(run_dir, folder)
+    info = json.loads((folder / "run.json").read_text())
+    info["dataset"] = {"name": "cifar10"}
+    (folder / "run.json").write_text(json.dumps(info))
+    fitted = {"mirrored": {"threshold": 0.9}, "photo": photo}
+    (folder / "classifier.json").write_text(json.dumps({"calibration": fitted}))
+    loaded = Classifier.load(folder)
+    assert loaded.describe_thresholds().startswith(told)
+    assert ("calls every answer about a photo unsure" in str(loaded.source)) == warned
+
+
 def test_a_model_without_calibration_is_never_unsure(classifier, images):
     answer = classifier.predict(images[0])
     assert not answer.calibrated
     assert not answer.unsure
+    assert "Nothing is called unsure" in classifier.describe_thresholds()
 
 
 @pytest.mark.cifar10

@@ -330,6 +330,13 @@ def test_disputed_labels_are_marked_in_words():
     assert "rejected" in joined(figure)
 
 
+def test_an_unsure_prediction_says_so():
+    names = CLASS_NAMES
+    figure = plots.plot_prediction(IMAGES[0], IMAGES[0], PROBS[0], names, unsure=True)
+    assert figure.get_suptitle().startswith("Prediction: unsure: ")
+    assert "unsure" not in FIGURES["prediction"]().get_suptitle()
+
+
 def test_prediction_names_the_top_classes():
     figure = FIGURES["prediction"]()
     assert CLASS_NAMES[PROBS[0].argmax()] in figure.get_suptitle()

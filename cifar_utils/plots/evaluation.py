@@ -195,6 +195,7 @@ def plot_prediction(
     probs: np.ndarray,
     class_names: tuple[str, ...],
     top: int = 5,
+    unsure: bool = False,
 ) -> Figure:
     """Draw one picture, what the network saw of it, and the most probable classes.
 
@@ -204,11 +205,13 @@ def plot_prediction(
         probs: Class probabilities, shape (classes,).
         class_names: The class names.
         top: How many classes are drawn.
+        unsure: Whether the answer is called unsure.
     """
     probs = np.asarray(probs, float)
     order = np.argsort(-probs, kind="stable")[:top]
     best = order[0]
-    figure = new_figure(f"Prediction: {class_names[best]}, {percent(probs[best])}", 2.9)
+    answer = f"{'unsure: ' if unsure else ''}{class_names[best]}, {percent(probs[best])}"
+    figure = new_figure(f"Prediction: {answer}", 2.9)
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.25))
     show_picture(left, picture, "the picture", FONT)
     show_picture(middle, view, "what the network sees", FONT)

@@ -255,11 +255,15 @@ def plot_time_scaling(measured: dict | None) -> Figure:
     """
     figure = new_figure("What makes an epoch of quick long", 3.4)
     if not measured:
-        say_missing(style_axes(figure.subplots(), "", "images", "seconds an epoch"))
+        say_missing(
+            style_axes(figure.subplots(), "", "images", "seconds for the steps of an epoch")
+        )
         return figure
     left, right = figure.subplots(1, 2)
-    style_axes(left, "images of 32 pixels", "images", "seconds an epoch", "both")
-    style_axes(right, "20,000 images", "side in pixels", "seconds an epoch", "both")
+    style_axes(left, "images of 32 pixels", "images", "seconds for the steps of an epoch", "both")
+    style_axes(
+        right, "20,000 images", "side in pixels", "seconds for the steps of an epoch", "both"
+    )
     images, sizes = (
         [(row[key], row["epoch_seconds"]) for row in measured[part]]
         for part, key in (("images", "images"), ("sizes", "size"))
