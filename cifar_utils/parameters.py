@@ -65,7 +65,9 @@ PARAMETERS = {
     "precision": Parameter(
         str, "auto, float32 or bfloat16; auto takes what is fast here", choices=PRECISION_NAMES
     ),
-    "deterministic": Parameter(bool, "same seed and machine give the same history, byte for byte"),
+    "deterministic": Parameter(
+        bool, "same seed and machine give the same history, byte for byte (with TensorFlow)"
+    ),
     "model_path": Parameter(
         str, "a model file or a run folder; empty takes the newest run or what ships"
     ),
