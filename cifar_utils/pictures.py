@@ -318,12 +318,12 @@ def _check_size(name, width, height):
 
 def _count_pixels(image):
     """Return the pixels of an opened picture or, where that is more, of one tile of a TIFF file."""
-    tags = getattr(image, "tag_v2", {})
-    tile = [tags.get(tag, 0) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
-    try:
-        return max(image.width * image.height, int(tile[0]) * int(tile[1]))
-    except (TypeError, ValueError):  # a tag may hold anything; then the decoder refuses it
-        return image.width * image.height
+    tile = 0
+    with contextlib.suppress(Exception):  # a tag may hold anything; then the decoder refuses it
+        tags = getattr(image, "tag_v2", {})
+        width = int(tags.get(TiffImagePlugin.TILEWIDTH, 0))
+        tile = width * int(tags.get(TiffImagePlugin.TILELENGTH, 0))
+    return max(image.width * image.height, tile)
 
 
 def _check_tiles(name, image):

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -205,6 +206,16 @@ def test_a_tiff_with_tiles_larger_than_any_picture_is_refused(client):
     answer = client.post("/api/predict", data=upload(("a.tif", make_tiled_tiff(64, 2**14))))
     assert answer.status_code == 422
     assert "tiles that are too large" in answer.get_json()["pictures"][0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "value"),
+    [(11, 1, struct.pack("<f", np.inf)), (11, 1, struct.pack("<f", np.nan)), (2, 4, b"abc\0")],
+)
+def test_a_tiff_whose_tile_has_an_odd_width_is_answered_with_a_reason(client, kind, count, value):
+    width = struct.pack("<HHII", 322, 4, 1, 64)
+    data = make_tiled_tiff(64, 64).replace(width, struct.pack("<HHI", 322, kind, count) + value)
+    assert client.post("/api/predict", data=upload(("a.tif", data))).status_code == 422
 
 
 def test_a_large_picture_that_cannot_be_decoded_says_so(client):
