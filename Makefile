@@ -49,17 +49,17 @@ test-browser: $(READY) $(COLAB_READY)  ## run the tests that look through a real
 	@CIFAR_COLAB_PYTHON=$(COLAB)/bin/python $(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 test-colab: $(COLAB_READY)  ## run what matters in Colab with the oldest versions that are supported
-	@$(COLAB)/bin/python -m pytest -m "not slow and not onnx" $(COLAB_TESTS:%=tests/test_%.py) $(ARGS)
+	@$(COLAB)/bin/python -m pytest -m "not slow and not onnx" $(wildcard $(COLAB_TESTS:%=tests/*/test_%.py) $(COLAB_TESTS:%=tests/*/*/test_%.py) $(COLAB_TESTS:%=tests/test_%.py)) $(ARGS)
 
 test-jax: $(READY) $(JAX_READY)  ## train every recipe with JAX and no TensorFlow, and compare
-	@CIFAR_JAX_PYTHON=$(JAX)/bin/python $(BIN)/python -m pytest -m jax tests/test_jax.py $(ARGS)
+	@CIFAR_JAX_PYTHON=$(JAX)/bin/python $(BIN)/python -m pytest -m jax tests/backends $(ARGS)
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --notebook-dir=. --ServerApp.tornado_settings=$(LARGE_UPLOADS) \
 		notebooks/01_data_exploration.ipynb $(ARGS)
 
 app: $(READY)  ## open the classifier alone, as a page of its own
-	@$(BIN)/voila cifar_utils/app.ipynb --Voila.tornado_settings=$(LARGE_UPLOADS) $(ARGS)
+	@$(BIN)/voila cifar_utils/apps/app.ipynb --Voila.tornado_settings=$(LARGE_UPLOADS) $(ARGS)
 
 serve: $(READY)  ## show the page on localhost:5678; ARGS="--port 8080" adds options
 	@$(BIN)/python -m cifar_utils serve $(ARGS)

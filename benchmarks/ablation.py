@@ -17,7 +17,9 @@ import runpy
 import sys
 from pathlib import Path
 
-from cifar_utils.experiments import (
+from cifar_utils.paths import write_json
+from cifar_utils.runs.recipes import get_recipe, recipe_from_json, recipe_to_json
+from cifar_utils.training.experiments import (
     ABLATION_FILE,
     ABLATIONS,
     MUON,
@@ -28,9 +30,7 @@ from cifar_utils.experiments import (
     run_experiment,
     summarise_ablation,
 )
-from cifar_utils.files import write_json
-from cifar_utils.precision import choose_precision
-from cifar_utils.recipes import get_recipe, recipe_from_json, recipe_to_json
+from cifar_utils.training.precision import choose_precision
 
 SEEDS = (0, 1, 2)
 # airbench had 0.37 for a batch of 250 before it had Muon, and a decay of 0.0015 over that rate.

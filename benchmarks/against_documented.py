@@ -54,10 +54,12 @@ def train_baseline(without):
 
     import numpy as np
 
-    from cifar_utils import batches, models, training
     from cifar_utils.data import load_dataset
-    from cifar_utils.preprocessing import Preprocessing
-    from cifar_utils.recipes import get_recipe
+    from cifar_utils.data.preprocessing import Preprocessing
+    from cifar_utils.models import documented as models
+    from cifar_utils.runs.recipes import get_recipe
+    from cifar_utils.training import batches
+    from cifar_utils.training import loop as training
 
     recipe = get_recipe("baseline")
     if without == "steps":
@@ -135,7 +137,7 @@ def run_script(name, script, words=(), changes=None):
 
 def describe_machine():
     """Return the processor's name, its cores and its features, as text."""
-    from cifar_utils.machine import detect_processor
+    from cifar_utils.runs.machine import detect_processor
 
     processor = detect_processor()
     return f"{processor.name}, {processor.cores} cores, {', '.join(processor.features)}"
@@ -144,8 +146,8 @@ def describe_machine():
 def describe_trainer():
     """Return the same of what Keras trains on: with the GPU and the backend, if not the usual."""
     from cifar_utils.backend import keras
-    from cifar_utils.machine import detect_processor
-    from cifar_utils.training import describe_device
+    from cifar_utils.runs.machine import detect_processor
+    from cifar_utils.training.loop import describe_device
 
     device, backend = describe_device(), keras.backend.backend()
     unusual = [device] if device != detect_processor().name else []
@@ -188,7 +190,7 @@ def main():
         print(
             f"{name:52} {row['images_per_second']:6,} images/s  {row['ratio_to_documented']:.2f} x"
         )
-    from cifar_utils.files import write_json
+    from cifar_utils.paths import write_json
 
     result = {
         "date": datetime.date.today().isoformat(),

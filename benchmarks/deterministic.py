@@ -24,10 +24,10 @@ def time_training(recipe_name, deterministic):
 
     import numpy as np
 
-    from cifar_utils import training
-    from cifar_utils.batches import FollowEpoch, make_source
-    from cifar_utils.preprocessing import Preprocessing
-    from cifar_utils.recipes import get_recipe
+    from cifar_utils.data.preprocessing import Preprocessing
+    from cifar_utils.runs.recipes import get_recipe
+    from cifar_utils.training import loop as training
+    from cifar_utils.training.batches import FollowEpoch, make_source
 
     recipe = get_recipe(recipe_name, deterministic=deterministic)
     rng = np.random.default_rng(0)
@@ -61,7 +61,7 @@ def main():
         ratio = round(medians["off"] / medians["on"], 3)
         result[recipe] = {"images_per_second": rounds, "time_on_over_off": ratio}
         print(f"{recipe}: {rounds}; with it on, training takes {ratio} x the time")
-    from cifar_utils.machine import detect_processor
+    from cifar_utils.runs.machine import detect_processor
 
     processor = detect_processor()
     result["machine"] = f"{processor.name}, {processor.cores} cores"

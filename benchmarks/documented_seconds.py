@@ -53,7 +53,7 @@ def read_measurements():
 
 def main():
     """Measure, print and append."""
-    from cifar_utils.files import write_json
+    from cifar_utils.paths import write_json
 
     load = round(os.getloadavg()[0], 2)
     epochs = AGAINST["measure"](AGAINST["DOCUMENTED"])

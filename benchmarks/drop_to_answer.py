@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cifar_utils.files import project_root, write_json
-from cifar_utils.machine import count_cores, detect_processor
-from cifar_utils.samples import list_samples
+from cifar_utils.inference.samples import list_samples
+from cifar_utils.paths import project_root, write_json
+from cifar_utils.runs.machine import count_cores, detect_processor
 
 FILE = Path(__file__).with_suffix(".json")
 SCREENSHOT = project_root() / "outputs" / "reference" / "screenshots" / "widget.png"

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.conversion import SUFFIXES
 from cifar_utils.data import load_dataset
-from cifar_utils.exports import CHECKED_IMAGES, export_model, read_in_own_process
-from cifar_utils.files import write_json
-from cifar_utils.model_files import find_shipped
-from cifar_utils.pretrained import load_pretrained
-from cifar_utils.training import predict_probs
+from cifar_utils.inference.conversion import SUFFIXES
+from cifar_utils.inference.exports import CHECKED_IMAGES, export_model, read_in_own_process
+from cifar_utils.inference.pretrained import load_pretrained
+from cifar_utils.inference.sources import find_shipped
+from cifar_utils.paths import write_json
+from cifar_utils.training.loop import predict_probs
 
 FILE = Path(__file__).with_suffix(".json")
 

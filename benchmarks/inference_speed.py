@@ -38,14 +38,14 @@ def measure_row(backend, views, model):
     start = time.perf_counter()
     import numpy as np
 
-    from cifar_utils.inference import Classifier
+    from cifar_utils.inference.classifier import Classifier
 
     imported = time.perf_counter()
     small = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     large = np.random.default_rng(1).integers(0, 256, (480, 640, 3), dtype=np.uint8)
     if backend == "model.predict":
-        from cifar_utils.preprocessing import scale_images
-        from cifar_utils.pretrained import load_pretrained
+        from cifar_utils.data.preprocessing import scale_images
+        from cifar_utils.inference.pretrained import load_pretrained
 
         network = load_pretrained("fast")
 
@@ -86,9 +86,9 @@ def measure_folder(views):
     """Return pictures per second of a folder, reading included."""
     from PIL import Image
 
+    from cifar_utils.apps.predict import classify, list_pictures
     from cifar_utils.data import load_dataset
-    from cifar_utils.inference import Classifier
-    from cifar_utils.predict_command import classify, list_pictures
+    from cifar_utils.inference.classifier import Classifier
 
     images = load_dataset().test_images[:FOLDER_PICTURES]
     with tempfile.TemporaryDirectory() as folder:
@@ -109,10 +109,10 @@ def main():
     if row:
         print(json.dumps(measure_row(*row)))
         return
-    from cifar_utils.exports import export
-    from cifar_utils.files import write_json
-    from cifar_utils.machine import detect_processor
-    from cifar_utils.views import VIEWS
+    from cifar_utils.inference.exports import export
+    from cifar_utils.inference.views import VIEWS
+    from cifar_utils.paths import write_json
+    from cifar_utils.runs.machine import detect_processor
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:

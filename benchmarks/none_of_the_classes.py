@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cifar_utils.data import CLASS_NAMES, load_dataset
-from cifar_utils.files import write_json
-from cifar_utils.inference import Classifier
-from cifar_utils.uncertainty import compute_wilson_interval
+from cifar_utils.evaluation.uncertainty import compute_wilson_interval
+from cifar_utils.inference.classifier import Classifier
+from cifar_utils.paths import write_json
 
 FILE = Path(__file__).with_suffix(".json")
 # Of scikit-image's pictures: photographs of things, surfaces and people. Its cat is a class.
@@ -98,9 +98,9 @@ def count_confident(classifier, pictures):
 
 def leave_out(label):
     """Train `quick` on nine classes of CIFAR-10 and ask about the tenth."""
-    from cifar_utils.opening import create_run
-    from cifar_utils.runs import Run
-    from cifar_utils.training import train
+    from cifar_utils.runs.run import Run
+    from cifar_utils.runs.store import create_run
+    from cifar_utils.training.loop import train
 
     whole = load_dataset("cifar10")
     known = whole.train_labels != CLASS_NAMES.index(label)

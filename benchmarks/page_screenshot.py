@@ -14,11 +14,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from cifar_utils.files import atomic_path, project_root
-from cifar_utils.inference import Classifier
-from cifar_utils.samples import list_samples
-from cifar_utils.web.app import create_app
-from cifar_utils.web.server import open_server
+from cifar_utils.apps.web.app import create_app
+from cifar_utils.apps.web.server import open_server
+from cifar_utils.inference.classifier import Classifier
+from cifar_utils.inference.samples import list_samples
+from cifar_utils.paths import atomic_path, project_root
 
 FILE = project_root() / "outputs" / "reference" / "screenshots" / "page.png"
 WIDTH, HEIGHT = 1280, 1200  # pixels

@@ -18,18 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.calibration import fit_calibration, measure_answers
-from cifar_utils.crops import letterbox, square_at, whole
 from cifar_utils.data import CLASS_NAMES, load_dataset
-from cifar_utils.files import write_json
-from cifar_utils.inference import Classifier
-from cifar_utils.machine import detect_processor
-from cifar_utils.pictures import open_picture
-from cifar_utils.preprocessing import split_train_val
-from cifar_utils.pretrained import read_card
-from cifar_utils.scenes import make_scenes
-from cifar_utils.uncertainty import compute_wilson_interval
-from cifar_utils.views import cut_out
+from cifar_utils.data.preprocessing import split_train_val
+from cifar_utils.evaluation.calibration import fit_calibration, measure_answers
+from cifar_utils.evaluation.scenes import make_scenes
+from cifar_utils.evaluation.uncertainty import compute_wilson_interval
+from cifar_utils.inference.classifier import Classifier
+from cifar_utils.inference.crops import letterbox, square_at, whole
+from cifar_utils.inference.images import open_picture
+from cifar_utils.inference.pretrained import read_card
+from cifar_utils.inference.views import cut_out
+from cifar_utils.paths import write_json
+from cifar_utils.runs.machine import detect_processor
 
 FILE = Path(__file__).with_suffix(".json")
 SCENES = 2000

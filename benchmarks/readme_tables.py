@@ -14,8 +14,14 @@ import statistics
 import textwrap
 from pathlib import Path
 
-from cifar_utils.evaluation import DOCUMENTED
-from cifar_utils.experiments import (
+from cifar_utils.apps.report_rows import format_seconds
+from cifar_utils.evaluation.metrics import DOCUMENTED
+from cifar_utils.evaluation.uncertainty import METRIC_NAMES
+from cifar_utils.inference.pretrained import list_pretrained, read_card
+from cifar_utils.paths import project_root, write_text
+from cifar_utils.runs.recipes import RECIPES
+from cifar_utils.runs.references import load_leak, load_references
+from cifar_utils.training.experiments import (
     NOTHING,
     describe_trick,
     group_accuracy,
@@ -23,12 +29,6 @@ from cifar_utils.experiments import (
     load_scaling,
     summarise_ablation,
 )
-from cifar_utils.files import project_root, write_text
-from cifar_utils.pretrained import list_pretrained, read_card
-from cifar_utils.recipes import RECIPES
-from cifar_utils.references import load_leak, load_references
-from cifar_utils.report_rows import format_seconds
-from cifar_utils.uncertainty import METRIC_NAMES
 
 README = project_root() / "README.md"
 RECIPES_FILE = project_root() / "cifar_utils" / "recipes.py"

@@ -25,11 +25,11 @@ import time
 from pathlib import Path
 
 from cifar_utils.backend import keras
-from cifar_utils.experiments import SCALING_FILE, load_scaling, run_experiment
-from cifar_utils.files import write_json
-from cifar_utils.precision import choose_precision
-from cifar_utils.recipes import get_recipe, recipe_from_json, recipe_to_json
-from cifar_utils.references import load_references
+from cifar_utils.paths import write_json
+from cifar_utils.runs.recipes import get_recipe, recipe_from_json, recipe_to_json
+from cifar_utils.runs.references import load_references
+from cifar_utils.training.experiments import SCALING_FILE, load_scaling, run_experiment
+from cifar_utils.training.precision import choose_precision
 
 STEPS_FILE = Path(__file__).with_name("time_to_accuracy.json")
 BASELINE_EPOCHS = (1, 2, 3, 5, 8, 12, 20, 30, 40, 60, 80, 100)

@@ -140,7 +140,7 @@ def measure_large_uploads():
 
 def run_clients(port, seconds):
     """Ask from fifty threads; print latencies and errors as JSON."""
-    from cifar_utils.samples import list_samples
+    from cifar_utils.inference.samples import list_samples
 
     bodies = [path.read_bytes() for path in list_samples().values()]
     latencies, errors = [], []
@@ -199,8 +199,8 @@ def main():
     if options.clients:
         run_clients(options.clients, options.seconds)
         return
-    from cifar_utils.files import write_json
-    from cifar_utils.machine import detect_processor
+    from cifar_utils.paths import write_json
+    from cifar_utils.runs.machine import detect_processor
 
     processor = detect_processor()
     shared = ", with other work beside it" if options.shared else ""

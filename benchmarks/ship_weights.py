@@ -19,21 +19,21 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.calibration import (
+from cifar_utils.errors import CifarError, RunError
+from cifar_utils.evaluation.calibration import (
     ECE_BINS,
     apply_temperature,
     compute_ece,
     measure_answers,
 )
-from cifar_utils.checkpoints import read_history
-from cifar_utils.engines import LiteRTEngine
-from cifar_utils.errors import CifarError, RunError
-from cifar_utils.evaluation import compute_metrics
-from cifar_utils.files import atomic_path, relative_to_project, write_text
-from cifar_utils.machine import count_cores
-from cifar_utils.pretrained import WEIGHTS_DIR, read_card, save_pretrained
-from cifar_utils.runs import find_run
-from cifar_utils.views import VIEWS
+from cifar_utils.evaluation.metrics import compute_metrics
+from cifar_utils.inference.engines import LiteRTEngine
+from cifar_utils.inference.pretrained import WEIGHTS_DIR, read_card, save_pretrained
+from cifar_utils.inference.views import VIEWS
+from cifar_utils.paths import atomic_path, relative_to_project, write_text
+from cifar_utils.runs.machine import count_cores
+from cifar_utils.runs.run import find_run
+from cifar_utils.training.checkpoint import read_history
 
 # One is made of each of so many held-out images, for the calibration of photographs. A temperature
 # and a threshold need no more, either.
@@ -71,8 +71,8 @@ def make_card(run, engine):
     Returns:
         The card, JSON-ready.
     """
-    from cifar_utils.run_models import fit_calibrations, make_classifier
-    from cifar_utils.training import get_preprocessing
+    from cifar_utils.inference.run_models import fit_calibrations, make_classifier
+    from cifar_utils.training.loop import get_preprocessing
 
     data, info = run.dataset, run.info
     _, val = get_preprocessing(run).split(data.train_labels)
@@ -131,7 +131,7 @@ def render_card(card):
     lines = [
         f"# Model card: `{card['name']}`",
         "",
-        f"`load_pretrained({card['name']!r})` of `cifar_utils.pretrained`. Written by"
+        f"`load_pretrained({card['name']!r})` of `cifar_utils.inference.pretrained`. Written by"
         " `benchmarks/ship_weights.py`.",
         "",
         f"- **Data:** {data['name']}, {kind} (`{data['fingerprint']}`);"
@@ -182,8 +182,8 @@ def render_card(card):
 
 def main(names):
     """Choose, evaluate, write."""
-    from cifar_utils.conversion import write_model
-    from cifar_utils.run_models import load_model
+    from cifar_utils.inference.conversion import write_model
+    from cifar_utils.inference.run_models import load_model
 
     if not names:
         raise RunError("Name the runs to choose from: python benchmarks/ship_weights.py RUN …")

@@ -15,16 +15,16 @@ import sys
 import numpy as np
 
 from cifar_utils.backend import keras
-from cifar_utils.checkpoints import read_history
 from cifar_utils.errors import CifarError
-from cifar_utils.files import atomic_path, relative_to_project, write_json
-from cifar_utils.models import build_model
-from cifar_utils.opening import open_run, refuse_conflicts
-from cifar_utils.references import LEAK_FILE, reference_dir
-from cifar_utils.run_models import load_model
-from cifar_utils.runs import find_run, runs_dir
-from cifar_utils.training import predict_probs, train
-from cifar_utils.uncertainty import add_interval, compute_wilson_interval
+from cifar_utils.evaluation.uncertainty import add_interval, compute_wilson_interval
+from cifar_utils.inference.run_models import load_model
+from cifar_utils.models.documented import build_model
+from cifar_utils.paths import atomic_path, relative_to_project, write_json
+from cifar_utils.runs.references import LEAK_FILE, reference_dir
+from cifar_utils.runs.run import find_run, runs_dir
+from cifar_utils.runs.store import open_run, refuse_conflicts
+from cifar_utils.training.checkpoint import read_history
+from cifar_utils.training.loop import predict_probs, train
 
 WANTED = {"dataset": "cifar10", "recipe": "baseline", "seed": 0, "val_fraction": 0.1}
 

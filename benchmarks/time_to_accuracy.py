@@ -46,7 +46,7 @@ HEADER = ("images", "images per second", "an epoch", "ratio", "share of peak")
 def measure_peak(side=MATRIX_SIDE, repeats=5):
     """Yield one dict per number format: `precision` and the fastest product's `gflops`."""
     from cifar_utils.backend import keras  # before TensorFlow: it switches oneDNN's kernels on
-    from cifar_utils.machine import detect_processor
+    from cifar_utils.runs.machine import detect_processor
 
     import tensorflow as tf  # isort: skip
 
@@ -63,7 +63,7 @@ def measure_peak(side=MATRIX_SIDE, repeats=5):
 
 def find_first_epochs(recipe):
     """Return the first epoch, from 0, of each image size of a recipe, by size."""
-    from cifar_utils.preprocessing import spread_sizes
+    from cifar_utils.data.preprocessing import spread_sizes
 
     sizes = spread_sizes(recipe.sizes, recipe.epochs)
     return {size: sizes.index(size) for size in dict.fromkeys(sizes)}
@@ -104,8 +104,9 @@ def time_recipe(recipe, images, labels, seconds):
         images, labels: The training images, uint8 (n, 32, 32, 3), and their classes.
         seconds: For how long to time at each size.
     """
-    from cifar_utils import batches, training
-    from cifar_utils.preprocessing import Preprocessing
+    from cifar_utils.data.preprocessing import Preprocessing
+    from cifar_utils.training import batches
+    from cifar_utils.training import loop as training
 
     preprocessing = Preprocessing.from_recipe(recipe, seed=0)
     source, stream = batches.make_source(images, labels, recipe.batch_size, preprocessing)
@@ -129,11 +130,11 @@ def measure_recipe(name, with_torch=False):
     """Yield what `time_recipe` does for CIFAR-10, and `precision` and `epoch_images`."""
     import numpy as np
 
-    from cifar_utils import training
     from cifar_utils.data import load_dataset
-    from cifar_utils.precision import choose_precision, use_precision
-    from cifar_utils.preprocessing import Preprocessing
-    from cifar_utils.recipes import get_recipe
+    from cifar_utils.data.preprocessing import Preprocessing
+    from cifar_utils.runs.recipes import get_recipe
+    from cifar_utils.training import loop as training
+    from cifar_utils.training.precision import choose_precision, use_precision
 
     recipe, data = get_recipe(name), load_dataset("cifar10")
     precision = choose_precision(recipe.precision)
@@ -154,10 +155,10 @@ def time_in_torch(recipe, images, labels, precision, seconds):
     import torch
     import torch_fast_network
 
-    from cifar_utils.batches import ArraySource
-    from cifar_utils.machine import detect_processor
-    from cifar_utils.preprocessing import Preprocessing, scale_images
-    from cifar_utils.training import WHITENING_IMAGES
+    from cifar_utils.data.preprocessing import Preprocessing, scale_images
+    from cifar_utils.runs.machine import detect_processor
+    from cifar_utils.training.batches import ArraySource
+    from cifar_utils.training.loop import WHITENING_IMAGES
 
     torch.manual_seed(0)
     torch.set_flush_denormal(True)  # as TensorFlow does
@@ -185,7 +186,7 @@ def count_flops(recipe, size):
     Returns:
         Floating-point operations, a multiplication and an addition counting as two.
     """
-    from cifar_utils.models import build_model
+    from cifar_utils.models.documented import build_model
 
     total, trained_before, shape = 0, False, (1, size, size, 3)
     for layer in build_model(recipe, training=True).layers:
@@ -201,7 +202,7 @@ def count_flops(recipe, size):
 
 def find_recipe(contender):
     """Return the recipe that a contender trains: the documented script the network of baseline."""
-    from cifar_utils.recipes import get_recipe
+    from cifar_utils.runs.recipes import get_recipe
 
     name = contender.removesuffix(TORCH)
     return get_recipe("baseline" if name == DOCUMENTED else name)
@@ -282,7 +283,7 @@ def compute_trainings(rows):
     Returns:
         By contender `training_seconds` and `ratio_to_documented`.
     """
-    from cifar_utils.preprocessing import spread_sizes
+    from cifar_utils.data.preprocessing import spread_sizes
 
     seconds = {}
     for row in rows:
@@ -332,7 +333,7 @@ def make_rows(result):
 
 def list_contenders():
     """Return all contenders, in turn; PyTorch's only where it is installed."""
-    from cifar_utils.recipes import RECIPES
+    from cifar_utils.runs.recipes import RECIPES
 
     names = [PEAK, DOCUMENTED, *RECIPES]
     if importlib.util.find_spec("torch"):
@@ -402,7 +403,7 @@ def main():
             measured.append(measure(name))
             seconds = time.perf_counter() - start
             print(f"round {number}: {name}, {seconds:.0f} s: {measured[-1]}", flush=True)
-    from cifar_utils.files import write_json
+    from cifar_utils.paths import write_json
 
     result = make_result(rounds, load)
     print_table(result)

@@ -2,8 +2,8 @@
 
     python benchmarks/time_to_accuracy.py        # runs this where PyTorch is installed
 
-The same function as `cifar_utils.fast_network` (a test copies the weights over and compares), the
-same updates as `cifar_utils.muon` (a test compares one step), under `torch.autocast` where ours is
+The same function as `cifar_utils.models.fast` (a test copies the weights over and compares), the
+same updates as `cifar_utils.models.muon` (a test compares one step), under `torch.autocast` where ours is
 in mixed bfloat16. What it trains on is augmented beforehand and held in memory, while ours augments
 as it goes: that favours PyTorch. Its learning rate stays where ours falls; that costs neither time.
 """
@@ -13,16 +13,16 @@ import time
 import torch
 from torch import nn
 
-from cifar_utils.fast_network import BN_EPSILON, PATCH_SIZE
-from cifar_utils.layers import compute_whitening
-from cifar_utils.muon import NEWTON_SCHULZ
+from cifar_utils.models.fast import BN_EPSILON, PATCH_SIZE
+from cifar_utils.models.layers import compute_whitening
+from cifar_utils.models.muon import NEWTON_SCHULZ
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 HELD_BATCHES = 4  # augmented batches in memory; they come in turn
 
 
 class FastNetwork(nn.Module):
-    """`cifar_utils.fast_network.build_fast_network`, from images (n, 3, h, w) to logits (n, 10)."""
+    """`cifar_utils.models.fast.build_fast_network`, from images (n, 3, h, w) to logits (n, 10)."""
 
     def __init__(self, recipe, num_classes=10):
         super().__init__()
@@ -96,11 +96,11 @@ def orthogonalise(matrix, steps):
 
 
 class Muon(torch.optim.Optimizer):
-    """`cifar_utils.muon.Muon` for PyTorch's layout of the kernels.
+    """`cifar_utils.models.muon.Muon` for PyTorch's layout of the kernels.
 
     Args:
         parameters: What to train.
-        like: The `cifar_utils.muon.Muon` to take the settings from.
+        like: The `cifar_utils.models.muon.Muon` to take the settings from.
         learning_rate: Of the convolution kernels.
     """
 
@@ -146,7 +146,7 @@ def make_trainer(recipe, images, precision, memory_format):
         precision: "float32" or "bfloat16".
         memory_format: A value of `FORMATS`.
     """
-    from cifar_utils.training import make_optimizer
+    from cifar_utils.training.loop import make_optimizer
 
     network = FastNetwork(recipe)
     adapt_whitening(network, images)

@@ -9,7 +9,7 @@ import os
 import re
 
 from cifar_utils.errors import CifarError
-from cifar_utils.quiet import hold_back
+from cifar_utils.stderr import hold_back
 
 # What TensorFlow 2.21 writes to file descriptor 2 at import whatever TF_CPP_MIN_LOG_LEVEL says.
 # These lines alone are held back: anything else may be a real warning.

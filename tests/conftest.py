@@ -29,7 +29,7 @@ def whole(tmp_path_factory):
     """A small pipeline run on the synthetic set, never stopped: what it printed, and the `Run`."""
     from pipeline_process import SMALL, run_command
 
-    from cifar_utils.runs import Run
+    from cifar_utils.runs.run import Run
 
     folder = tmp_path_factory.mktemp("pipeline")
     done = run_command("run", "--name", "whole", *SMALL, runs_folder=folder)
@@ -40,7 +40,7 @@ def whole(tmp_path_factory):
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
     """The wheel that `make wheel` builds, in a copy of the checkout and without a network."""
-    from cifar_utils.files import project_root
+    from cifar_utils.paths import project_root
 
     root, copy = project_root(), tmp_path_factory.mktemp("wheel")
     for name in ("Makefile", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"):

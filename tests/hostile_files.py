@@ -117,7 +117,7 @@ def main(count):
     import psutil
 
     from cifar_utils.errors import ImageError
-    from cifar_utils.inference import Classifier
+    from cifar_utils.inference.classifier import Classifier
 
     classifier, process = Classifier.load(), psutil.Process()
     report, before = {"answered": 0, "refused": 0, "longest": 0, "other": []}, 0

@@ -67,8 +67,8 @@ def main(count):
     """Send, count, and watch the memory."""
     import psutil
 
-    from cifar_utils.inference import Classifier
-    from cifar_utils.web.app import create_app
+    from cifar_utils.apps.web.app import create_app
+    from cifar_utils.inference.classifier import Classifier
 
     client, process = (
         create_app(Classifier.load(), "no-such-folder").test_client(),

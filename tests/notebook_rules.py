@@ -9,9 +9,9 @@ import nbformat
 from papermill.translators import PythonTranslator
 
 from cifar_utils.errors import ParameterError
-from cifar_utils.parameters import PARAMETERS, check_parameter
-from cifar_utils.recipes import RECIPE_FIELDS, RECIPES
-from cifar_utils.runs import NOTEBOOKS
+from cifar_utils.runs.parameters import PARAMETERS, check_parameter
+from cifar_utils.runs.recipes import RECIPE_FIELDS, RECIPES
+from cifar_utils.runs.run import NOTEBOOKS
 
 LARGEST_BYTES = 1_000_000
 FEWEST_CELLS, MOST_CELLS = 15, 35
@@ -133,7 +133,7 @@ def _check_parameters(notebook, name):
 def _check_parameter(name, type_name, literal, text):
     """Compare one parameter line with the package's table and the recipes."""
     if name not in PARAMETERS:
-        yield f"There is no parameter {name!r} in cifar_utils.parameters."
+        yield f"There is no parameter {name!r} in cifar_utils.runs.parameters."
         return
     if type_name != PARAMETERS[name].type.__name__:
         yield f"Parameter {name}: its type is {PARAMETERS[name].type.__name__}, not {type_name}."

@@ -9,8 +9,8 @@ import time
 
 import psutil
 
-from cifar_utils.files import project_root
-from cifar_utils.runs import Run
+from cifar_utils.paths import project_root
+from cifar_utils.runs.run import Run
 
 COMMAND = [sys.executable, "-m", "cifar_utils"]
 # Small enough for a few seconds per epoch, large enough that an epoch has a middle.

@@ -4,9 +4,9 @@ import dataclasses
 import functools
 
 from cifar_utils.data import load_dataset
-from cifar_utils.opening import create_run
-from cifar_utils.runs import Run
-from cifar_utils.training import train
+from cifar_utils.runs.run import Run
+from cifar_utils.runs.store import create_run
+from cifar_utils.training.loop import train
 
 EPOCHS, STEPS = 3, 9  # 900 training images in batches of 100
 TINY = {"recipe": "quick", "dataset": "synthetic", "epochs": EPOCHS, "batch_size": 100}

@@ -15,9 +15,9 @@ import numpy as np
 
 from cifar_utils.backend import keras
 from cifar_utils.data import load_dataset
-from cifar_utils.preprocessing import Preprocessing
-from cifar_utils.recipes import get_recipe
-from cifar_utils.training import make_plain_model, predict_probs, prepare_training
+from cifar_utils.data.preprocessing import Preprocessing
+from cifar_utils.runs.recipes import get_recipe
+from cifar_utils.training.loop import make_plain_model, predict_probs, prepare_training
 
 EPOCHS, STEPS = 2, 10  # two epochs, so that a change of the image size is among the steps
 BATCH_SIZE = 50  # the wide networks take long with more

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.data.plain_pickle import load_plain_pickle
+from cifar_utils.data.restricted_pickle import load_plain_pickle
 from cifar_utils.errors import DataError
 
 ARCHIVE_NAME = "cifar-10-python.tar.gz"

@@ -14,7 +14,7 @@ import numpy as np
 
 from cifar_utils.data import archive
 from cifar_utils.errors import DataError
-from cifar_utils.files import atomic_path, cache_dir, check_free_space, write_json
+from cifar_utils.paths import atomic_path, cache_dir, check_free_space, write_json
 
 _HEADER_BYTES = 4096
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from cifar_utils.data import archive
 from cifar_utils.errors import DataError
-from cifar_utils.files import cache_dir, check_free_space
+from cifar_utils.paths import cache_dir, check_free_space
 
 OFFICIAL_URL = f"https://www.cs.toronto.edu/~kriz/{archive.ARCHIVE_NAME}"
 # The fast ones first.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cifar_utils.data import archive, array_cache, download
 from cifar_utils.errors import DataError
-from cifar_utils.files import cache_dir, project_root
+from cifar_utils.paths import cache_dir, project_root
 
 GET_CIFAR10 = (
     f"To have CIFAR-10, download {download.OFFICIAL_URL} (170 MB) on any machine and set"

@@ -23,8 +23,7 @@ from cifar_utils.plots.exploration import (
 from cifar_utils.plots.model import plot_maps, plot_model_diagram
 from cifar_utils.plots.preprocessing import plot_augmentations, plot_scaling, plot_split
 from cifar_utils.plots.references import plot_reproduction, plot_test_set_leak
-from cifar_utils.plots.training import plot_learning_rates, plot_training_curves
-from cifar_utils.plots.tricks import (
+from cifar_utils.plots.speed import (
     plot_ablation,
     plot_accuracy_against_time,
     plot_correlations,
@@ -34,6 +33,7 @@ from cifar_utils.plots.tricks import (
     plot_time_scaling,
     plot_whitening_filters,
 )
+from cifar_utils.plots.training import plot_learning_rates, plot_training_curves
 
 __all__ = [
     "plot_ablation",

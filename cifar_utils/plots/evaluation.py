@@ -5,7 +5,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cifar_utils.plots.base import (
+from cifar_utils.evaluation.uncertainty import METRIC_NAMES
+from cifar_utils.plots.style import (
     BLUE,
     FAINT,
     FONT,
@@ -21,7 +22,6 @@ from cifar_utils.plots.base import (
     show_picture,
     style_axes,
 )
-from cifar_utils.uncertainty import METRIC_NAMES
 
 
 def plot_metrics_vs_documented(metrics: dict, documented: dict, without_errors=None) -> Figure:

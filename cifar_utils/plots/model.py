@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
-from cifar_utils.plots.base import (
+from cifar_utils.plots.style import (
     BLUE,
     FAINT,
     GREEN,

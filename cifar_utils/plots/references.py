@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cifar_utils.plots.base import (
+from cifar_utils.evaluation.uncertainty import METRIC_NAMES
+from cifar_utils.plots.style import (
     BLACK,
     BLUE,
     FONT,
@@ -18,7 +19,6 @@ from cifar_utils.plots.base import (
     percent_axis,
     style_axes,
 )
-from cifar_utils.uncertainty import METRIC_NAMES
 
 
 def plot_reproduction(runs: dict, documented: dict) -> Figure:

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cifar_utils.plots.base import (
+from cifar_utils.plots.style import (
     BLUE,
     FONT,
     MUTED,

@@ -14,7 +14,7 @@ import urllib.request
 
 import pytest
 
-from cifar_utils.files import project_root
+from cifar_utils.paths import project_root
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ADVICE = (

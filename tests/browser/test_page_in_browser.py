@@ -10,12 +10,12 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import expect
 
-from cifar_utils.files import project_root
-from cifar_utils.inference import Classifier
-from cifar_utils.model_files import ModelSource
-from cifar_utils.samples import list_samples
-from cifar_utils.web.app import create_app
-from cifar_utils.web.server import open_server
+from cifar_utils.apps.web.app import create_app
+from cifar_utils.apps.web.server import open_server
+from cifar_utils.inference.classifier import Classifier
+from cifar_utils.inference.samples import list_samples
+from cifar_utils.inference.sources import ModelSource
+from cifar_utils.paths import project_root
 
 SCREENSHOTS = project_root() / "outputs" / "screenshots"
 SAMPLES = list_samples()

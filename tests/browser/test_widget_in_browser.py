@@ -14,12 +14,12 @@ import nbformat
 import pytest
 from PIL import Image
 
-from cifar_utils.files import project_root
-from cifar_utils.samples import list_samples
+from cifar_utils.inference.samples import list_samples
+from cifar_utils.paths import project_root
 
 ROOT = project_root()
 CAT = list_samples()["cat"]
-CANNOT = "from cifar_utils.front import DropZone\nDropZone._esm = 'export default {render() {}}'\n"
+CANNOT = "from cifar_utils.apps.widget.front import DropZone\nDropZone._esm = 'export default {render() {}}'\n"
 MANAGER = "@jupyter-widgets/jupyterlab-manager"
 IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"  # the kernel has started
 
@@ -379,7 +379,7 @@ def test_no_saved_notebook_holds_a_picture(open_lab):
 
 
 def render_one():
-    from cifar_utils.prediction_html import render_image_html
+    from cifar_utils.apps.widget.html import render_image_html
 
     return render_image_html(Image.open(CAT).resize((9, 9)), "me")
 

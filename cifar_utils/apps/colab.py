@@ -1,0 +1,132 @@
+"""Makes Colab ready without replacing what it brings: called by each notebook's set-up cell.
+
+At that point the package is there, but not all that it requires. So: standard library, and
+packaging, which Keras and matplotlib bring.
+"""
+
+import importlib
+import importlib.metadata
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from cifar_utils.errors import CifarError
+from cifar_utils.paths import APP_NAME, read_project_table
+
+# Colab's builds of these fit its GPUs, its kernel and its widget front end, and each other.
+KEPT = ("tensorflow", "keras", "numpy", "protobuf", "ipywidgets")
+SHOWN_LINES = 15  # of what pip says last
+# Distributions that moved under a running kernel: {name: (old, new)}. A restart empties it.
+_moved = {}
+
+
+def set_up_colab():
+    """Install what the package requires and Colab lacks. Does nothing outside of Colab.
+
+    Raises:
+        SystemExit: If an imported package moved to another version: says to restart. Again at each
+            call until that was done.
+        CifarError: If Colab's own versions are too old, or pip failed.
+    """
+    if "google.colab" not in sys.modules:
+        return
+    before = _list_versions()
+    missing = find_missing(before)
+    if missing:
+        print(f"Installing {', '.join(map(str, missing))} …")
+        _install(missing, {name: before[name] for name in KEPT if name in before})
+        _moved.update(find_moved(before, _list_versions()))
+    if _moved:
+        moves = ", ".join(f"{name} {old} to {new}" for name, (old, new) in _moved.items())
+        raise SystemExit(
+            f"Restart now: Runtime > Restart session, then run this cell again. Already imported, "
+            f"but moved to another version: {moves}."
+        )
+
+
+def find_missing(versions):
+    """Return the package's requirements that `versions` (by canonical name) do not meet.
+
+    Raises:
+        CifarError: If one of `KEPT` is there in a version that does not do.
+    """
+    try:
+        lines = importlib.metadata.requires(APP_NAME) or []
+    except importlib.metadata.PackageNotFoundError:  # imported from a clone, the current folder
+        lines = read_project_table()["dependencies"]
+    missing = []
+    for requirement in map(Requirement, lines):
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        name = canonicalize_name(requirement.name)
+        there = name in versions
+        if there and requirement.specifier.contains(versions[name], prereleases=True):
+            continue
+        if there and name in KEPT:
+            raise CifarError(
+                f"This Colab has {name} {versions[name]}, and cifar_utils needs {requirement}. "
+                "Choose the latest version under Runtime > Change runtime type."
+            )
+        missing.append(requirement)
+    return missing
+
+
+def find_moved(before, after):
+    """Return `{name: (old, new)}` of the distributions that moved and that are imported.
+
+    Args:
+        before, after: Versions by canonical name.
+    """
+    return {
+        name: (before[name], after[name])
+        for name in before.keys() & after.keys()
+        if before[name] != after[name] and _is_imported(name)
+    }
+
+
+def _list_versions():
+    """Return the installed versions by canonical name; the first on `sys.path` counts."""
+    importlib.invalidate_caches()
+    versions = {}
+    for distribution in importlib.metadata.distributions():
+        if distribution.name:  # None where an interrupted installation left an empty folder
+            versions.setdefault(canonicalize_name(distribution.name), distribution.version)
+    return versions
+
+
+def _is_imported(name):
+    """Return whether a module of this distribution is in use.
+
+    By its files, since a namespace such as `google` has many distributions.
+    """
+    for path in importlib.metadata.files(name) or ():
+        if path.suffix in (".py", ".so"):
+            module = ".".join([*path.parts[:-1], path.name.partition(".")[0]])
+            if module.removesuffix(".__init__") in sys.modules:
+                return True
+    return False
+
+
+def _install(requirements, kept):
+    """Let pip install, with the versions `kept` as constraints."""
+    with tempfile.TemporaryDirectory() as folder:
+        constraints = Path(folder) / "constraints.txt"
+        constraints.write_text("".join(f"{name}=={kept[name]}\n" for name in kept))
+        pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
+        done = subprocess.run(
+            [*pip, "--constraint", str(constraints), *map(str, requirements)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    if done.returncode:
+        # Not --quiet: that would hold back which requirements are at odds with each other.
+        reason = "\n".join(done.stdout.strip().splitlines()[-SHOWN_LINES:])
+        raise CifarError(
+            f"pip could not install {', '.join(map(str, requirements))}:\n{reason}\n"
+            "Run this cell again; if it says the same, try Runtime > Disconnect and delete runtime."
+        )

@@ -1,0 +1,221 @@
+"""What this machine has, what it lacks, and how long each recipe would take on it."""
+
+import collections
+import importlib.util
+import math
+import os
+import platform
+import shutil
+import statistics
+import sys
+import time
+from importlib import metadata
+from typing import NamedTuple
+
+from cifar_utils.paths import cache_dir, runs_dir
+from cifar_utils.runs.machine import detect_processor, find_nvidia_gpus, measure_memory
+
+TRAIN_IMAGES = 50_000
+FORWARD_SHARE = 1 / 3  # a forward pass costs about a third of a training step
+NEEDED_MEMORY, NEEDED_DISK = 2e9, 1e9  # bytes: TensorFlow and all of CIFAR-10 in memory; one run
+PACKAGES = ("tensorflow", "tensorflow-cpu", "jax", "keras")
+NO_DRIVER = "Nothing to do, unless it has an NVIDIA GPU: then install the driver."
+INSTALL_GPU = "pip uninstall tensorflow-cpu; pip install 'tensorflow[and-cuda]'"
+
+
+class Finding(NamedTuple):
+    """One line of the report. `level` is "ok", "note" or "problem"; `advice` says what to do."""
+
+    level: str
+    text: str
+    advice: str = ""
+
+    def __str__(self):
+        lines = [f"  {self.level:8}{self.text}"]
+        return "\n".join([*lines, f"{'':10}-> {self.advice}"] if self.advice else lines)
+
+
+def run_doctor(report=print) -> list[Finding]:
+    """Look at everything in turn; takes under 30 s, most of it the timing of the recipes.
+
+    Args:
+        report: Called with each line as soon as it is known.
+
+    Returns:
+        All findings; the machine is fit where none has the level "problem".
+    """
+    findings = []
+    for title, check in SECTIONS.items():
+        report(title)
+        try:
+            for finding in check():
+                findings.append(finding)
+                report(str(finding))
+        except Exception as error:  # one broken check must not hide the others
+            reason = (str(error) or type(error).__name__).strip()
+            findings.append(Finding("problem", reason, "Fix this, then run the doctor again."))
+            report(str(findings[-1]))
+    return findings
+
+
+def estimate_seconds(recipe, budget=3.0) -> float:
+    """Estimate a recipe's training time from a few steps of its model on random images.
+
+    Args:
+        recipe: A `recipes.Recipe`.
+        budget: About how long to measure, in seconds, after a warm-up.
+
+    Returns:
+        Seconds for all epochs on CIFAR-10 with validation. The input path is taken for free, and
+        loaded machines give long answers: a guide, not a promise.
+    """
+    from cifar_utils.data.preprocessing import spread_sizes
+    from cifar_utils.training.loop import compile_model
+    from cifar_utils.training.precision import choose_precision, use_precision
+
+    n_val = round(TRAIN_IMAGES * recipe.val_fraction)
+    steps = math.ceil((TRAIN_IMAGES - n_val) / recipe.batch_size)
+    with use_precision(choose_precision(recipe.precision)):
+        model = compile_model(recipe, steps)
+    epochs = collections.Counter(spread_sizes(recipe.sizes, recipe.epochs))
+    step = {
+        size: _time_step(model, recipe.batch_size, size, budget / len(epochs)) for size in epochs
+    }
+    training = sum(count * steps * step[size] for size, count in epochs.items())
+    validation = FORWARD_SHARE * n_val / recipe.batch_size * step[max(step)]
+    return training + validation * recipe.epochs
+
+
+def _time_step(model, batch_size, size, budget):
+    """Return the median seconds of a training step on random images of one size."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    images = rng.random((batch_size, size, size, 3), dtype=np.float32)
+    targets = np.eye(10, dtype=np.float32)[rng.integers(0, 10, batch_size)]
+    for _ in range(3):  # the first step builds the graph
+        model.train_on_batch(images, targets)
+    times, end = [], time.perf_counter() + budget
+    while len(times) < 3 or (time.perf_counter() < end and len(times) < 100):
+        start = time.perf_counter()
+        model.train_on_batch(images, targets)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _check_python():
+    yield Finding("ok", f"Python {platform.python_version()} on {platform.platform()}")
+
+
+def _check_engines():
+    from cifar_utils.inference.classifier import describe_engines
+
+    told = describe_engines()
+    light = told[0].endswith("installed")  # what ships, and what a run holds, is LiteRT's
+    advice = "" if light else "pip install ai-edge-litert, to classify without TensorFlow."
+    yield Finding("ok" if light else "note", "; ".join(told), advice)
+
+
+def _check_tensorflow():
+    from cifar_utils.backend import keras  # its error says what to install
+
+    installed = {d.metadata["Name"].lower().replace("_", "-") for d in metadata.distributions()}
+    found = [f"{name} {metadata.version(name)}" for name in PACKAGES if name in installed]
+    yield Finding("ok", f"{', '.join(found)}; Keras runs on {keras.backend.backend()}")
+
+
+def _check_processor():
+    cpu = detect_processor()
+    features = ", ".join(cpu.features) or "none known"
+    yield Finding("ok", f"{cpu.name}; {cpu.cores} of {os.cpu_count()} cores usable; {features}")
+    yield Finding("ok", f"bfloat16 is {'native' if cpu.bf16 else 'not native: float32 is used'}")
+
+
+def _check_gpu():
+    names = ", ".join(find_nvidia_gpus())
+    if sys.platform == "darwin":
+        yield Finding("note", "TensorFlow from PyPI uses a Mac's processor, not its GPU")
+    elif not names:
+        yield Finding(
+            "note", "none used: this machine has no NVIDIA driver (nvidia-smi)", NO_DRIVER
+        )
+    elif not importlib.util.find_spec("tensorflow"):
+        yield Finding("note", f"{names}; without TensorFlow nothing more is known")
+    else:
+        yield _explain_tensorflow_gpu(names)
+
+
+def _explain_tensorflow_gpu(names):
+    """Say whether TensorFlow sees the GPUs that the driver shows, and why not."""
+    import tensorflow as tf
+
+    seen = tf.config.list_physical_devices("GPU")
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if seen:
+        return Finding("ok", f"{names}; TensorFlow sees {len(seen)}")
+    if not tf.test.is_built_with_cuda():
+        return Finding("problem", f"{names} unused: this TensorFlow is CPU-only", INSTALL_GPU)
+    if hidden is not None:
+        text = f"{names} unused: CUDA_VISIBLE_DEVICES is {hidden!r}"
+        return Finding("problem", text, "Unset it, if a GPU should be used.")
+    text = f"{names} unused: TensorFlow finds no CUDA libraries that fit the driver"
+    return Finding("problem", text, f"{INSTALL_GPU}; if that is done, update the driver.")
+
+
+def _check_memory():
+    free, total = measure_memory()
+    text = f"{free / 1e9:.1f} GB memory free of {total / 1e9:.1f}"
+    yield _judge(text, free >= NEEDED_MEMORY, "Close other programs and notebook kernels.")
+    for what, folder, variable in (
+        ("runs", runs_dir(), "CIFAR_RUNS_DIR"),
+        ("the data cache", cache_dir(), "CIFAR_CACHE_DIR"),
+    ):
+        existing = next(p for p in (folder, *folder.parents) if p.exists())
+        free, writable = shutil.disk_usage(existing).free, os.access(existing, os.W_OK)
+        text = f"{free / 1e9:.1f} GB disk free for {what} in {folder}"
+        text += "" if writable else ", where this user may not write"
+        advice = f"Free space or get the rights there, or set {variable} to another folder."
+        yield _judge(text, free >= NEEDED_DISK and writable, advice)
+
+
+def _judge(text, good, advice):
+    return Finding("ok", text) if good else Finding("problem", text, advice)
+
+
+def _check_data():
+    from cifar_utils.data import GET_CIFAR10, find_dataset
+
+    found = find_dataset()
+    named = os.environ.get("CIFAR10_PATH")
+    for copy in found:
+        kind = "the official archive" if copy.official else "not the official archive"
+        if copy.size:
+            yield Finding("ok", f"CIFAR-10 ({kind}), {copy.size / 1e6:.0f} MB: {copy.path}")
+        elif copy.path.exists() or (named and copy is found[0]):
+            advice = "Correct CIFAR10_PATH, or remove it." if named else "Remove or replace it."
+            yield Finding("problem", f"{copy.path} ({copy.place}): {copy.problem}", advice)
+    if not named and not any(copy.size for copy in found):
+        none = "no CIFAR-10 here; a run would download it (170 MB), or take the synthetic set"
+        yield Finding("note", none, GET_CIFAR10)
+
+
+def _check_recipes():
+    from cifar_utils.runs.recipes import RECIPES
+
+    for name, recipe in RECIPES.items():
+        seconds = estimate_seconds(recipe)
+        about = f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+        plan = f"{recipe.epochs} epochs at batch {recipe.batch_size}"
+        yield Finding("ok", f"{name}: about {about} on all of CIFAR-10 ({plan})")
+
+
+SECTIONS = {
+    "Python": _check_python,
+    "TensorFlow": _check_tensorflow,
+    "Classifying": _check_engines,
+    "Processor": _check_processor,
+    "GPU": _check_gpu,
+    "Memory and disk": _check_memory,
+    "Data": _check_data,
+    "Recipes": _check_recipes,
+}

@@ -1,0 +1,1 @@
+"""Metrics with intervals, calibration, test-time augmentation; from arrays, without TensorFlow."""

@@ -1,0 +1,1 @@
+"""Any picture in, class probabilities out; without TensorFlow."""

@@ -1,0 +1,258 @@
+"""Which run a notebook takes: continue one, or open a new folder."""
+
+import ast
+import datetime
+import platform
+import subprocess
+import sys
+import time
+
+import cifar_utils
+from cifar_utils import data
+from cifar_utils.data.preprocessing import split_train_val
+from cifar_utils.errors import ParameterError, RunError
+from cifar_utils.paths import check_free_space, project_root, relative_to_project, runs_dir
+from cifar_utils.runs.parameters import PARAMETERS, check_parameter, check_parameters
+from cifar_utils.runs.recipes import RECIPE_FIELDS, get_recipe
+from cifar_utils.runs.run import (
+    RUN_BYTES,
+    Run,
+    find_run,
+    latest_run_with_weights,
+    list_runs,
+    now_text,
+)
+from cifar_utils.training.precision import check_precision
+
+# Questions to a trained network: they may differ each time one asks.
+ASKED_EACH_TIME = ("model_path", "image_path", "test_index")
+
+
+def open_run(stage, run_name="", **given):
+    """Check a notebook's parameters, choose its run, and start the stage.
+
+    Args:
+        stage: One of `STAGES` 01 to 03.
+        run_name: A run's name, made if need be. Empty continues the newest run in which this stage
+            is not done, if its parameters are compatible, and else opens a new one, named after
+            date, time and recipe.
+        **given: The notebook's parameters. None takes what an earlier stage of the run fixed, else
+            the recipe's own value.
+
+    Returns:
+        A `Run` whose stage is started.
+
+    Raises:
+        ParameterError: If a name, type or value is not valid.
+        RunError: If the run of that name has other parameters, or is in use.
+    """
+    check_injected_parameters()
+    given = check_parameters({"run_name": run_name or "", **given})
+    check_precision(given.get("precision"))
+    run_name = given.pop("run_name")
+    for name, value in given.items():
+        if value is None and name not in RECIPE_FIELDS:
+            raise ParameterError(f"{name} must be {PARAMETERS[name].describe()}, not None.")
+    folder = runs_dir() / run_name
+    if run_name and (folder / "run.json").exists():
+        run = Run(folder)
+        refuse_conflicts(run, given)
+    else:
+        # Loaded first, since "auto" may mean something else today than when a run was opened.
+        dataset = data.load_dataset(given.get("dataset") or "auto")
+        run = None if run_name else _find_unfinished(stage, given, dataset)
+        run = run or create_run(run_name, given, dataset)
+    fixed = run.parameters
+    recipe = get_recipe(given.get("recipe") or fixed.get("recipe") or "quick")
+    resolved = {
+        name: fixed.get(name, getattr(recipe, name, None)) if value is None else value
+        for name, value in given.items()
+    }
+    run.start_stage(stage, resolved)
+    return run
+
+
+def check_injected_parameters():
+    """Refuse names that papermill put into this notebook and that nothing would ever read.
+
+    Papermill itself only logs them, so that `-p epocs 5` would train with the defaults.
+
+    Raises:
+        ParameterError: For the first such name, with the nearest valid one.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    for source in shell.user_ns.get("In", []) if shell else []:
+        if source.startswith("# Parameters\n"):  # how papermill begins the cell that it injects
+            for node in ast.parse(source).body:
+                for target in getattr(node, "targets", []):
+                    check_parameter(target.id, None)
+
+
+def _find_unfinished(stage, given, dataset):
+    """Return the newest idle run in which `stage` is not done, unless it differs in something."""
+    waiting = (run for run in list_runs() if not run.is_done(stage) and not run.is_busy())
+    run = next(waiting, None)
+    if run is None or _find_conflicts(run, given) or _is_of_another_version(run):
+        return None
+    return run if run.info["dataset"]["fingerprint"] == dataset.fingerprint else None
+
+
+def _is_of_another_version(run):
+    """Return whether a run was opened by a version whose recipes may have been others."""
+    opened = run.info.get("versions", {}).get("cifar_utils", "")
+    return opened.split(".")[:2] != cifar_utils.__version__.split(".")[:2]
+
+
+def _find_conflicts(run, given):
+    """Return `{name: (the run's value, the given one)}` where both are set and differ."""
+    fixed = {n: v for n, v in run.parameters.items() if n not in ASKED_EACH_TIME}
+    pairs = {n: (fixed[n], v) for n, v in given.items() if v is not None and n in fixed}
+    # "auto" has long been decided for an existing run: it goes with whatever that was.
+    if given.get("dataset") in ("auto", run.info.get("dataset", {}).get("name")):
+        pairs.pop("dataset", None)
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def refuse_conflicts(run, given):
+    """Raise if `given` differs from what the run was opened with."""
+    conflicts = _find_conflicts(run, given)
+    if conflicts:
+        listed = ", ".join(f"{n} {old!r}, not {new!r}" for n, (old, new) in conflicts.items())
+        raise RunError(
+            f"Run {run.name!r} was opened with {listed}. A run keeps its parameters: take another"
+            " name, or give the same values."
+        )
+
+
+def create_run(name, parameters, dataset=None):
+    """Make a new run folder.
+
+    Args:
+        name: Its name; empty makes one from date, time and recipe.
+        parameters: Checked parameters.
+        dataset: The `Dataset`; None loads the one that the parameters name, so that "auto" is
+            decided once.
+
+    Returns:
+        A `Run` with status "open".
+
+    Raises:
+        RunError: If a run of that name exists.
+        ParameterError: If `val_fraction` leaves a class without a validation image.
+    """
+    check_free_space(runs_dir(), RUN_BYTES, "a run")
+    if name and (runs_dir() / name).exists():
+        raise _exists(runs_dir() / name)
+    dataset = dataset or data.load_dataset(parameters.get("dataset") or "auto")
+    split_train_val(dataset.train_labels, parameters.get("val_fraction") or 0, seed=0)
+    commit = _git_commit()  # before there is a folder: nothing slow while it is empty
+    stem = name or f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{parameters.get('recipe') or 'quick'}"
+    folder = _make_folder(stem, must_be_new=bool(name))
+    run = Run(folder)
+    run.dataset = dataset
+    run.write_json(
+        "run.json",
+        {
+            "name": run.name,
+            "status": "open",
+            "created_at": time.time(),
+            "start": now_text(),
+            "end": None,
+            "owner": None,
+            "parameters": {k: v for k, v in parameters.items() if v is not None},
+            "dataset": {
+                "name": dataset.name,
+                "source": dataset.source,
+                "fingerprint": dataset.fingerprint,
+                "official": dataset.official,
+                "note": dataset.note,
+                "n_train": len(dataset.train_images),
+                "n_test": len(dataset.test_images),
+            },
+            "seed": parameters.get("seed"),
+            "versions": {
+                "python": platform.python_version(),
+                "cifar_utils": cifar_utils.__version__,
+            },
+            "git_commit": commit,
+            "stages": {},
+            "seconds": {},
+        },
+    )
+    return run
+
+
+def start_trained_run(stage, run_name=""):
+    """Start stage 04 or 05 of a run that holds trained weights.
+
+    Args:
+        stage: A name from `runs.STAGES`.
+        run_name: A run's name; empty takes the newest run with weights.
+
+    Returns:
+        A `runs.Run` whose stage is started; None if the name is empty and there is none.
+
+    Raises:
+        RunError: If there is no run of that name, or it has no weights.
+    """
+    check_injected_parameters()
+    run = find_run(run_name) if run_name else latest_run_with_weights()
+    if run is None:
+        return None
+    if not run.path("model.keras").exists():
+        raise RunError(
+            f"Run {run.name!r} has no trained weights. Finish it with `python -m cifar_utils run"
+            f" --name {run.name} --resume`, or leave run_name empty for the newest trained run."
+        )
+    run.start_stage(stage)
+    return run
+
+
+def _make_folder(stem, must_be_new):
+    """Make a folder that did not exist, counting up from `stem` where that is allowed."""
+    runs_dir().mkdir(parents=True, exist_ok=True)
+    for count in range(1, 1000):
+        folder = runs_dir() / (stem if count == 1 else f"{stem}-{count}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            if must_be_new:
+                break
+    raise _exists(folder)
+
+
+def _exists(folder):
+    """Return the error for a run that is there already."""
+    if not (folder / "run.json").exists():
+        return RunError(
+            f"{relative_to_project(folder)} exists already and holds no run. Delete it, or take"
+            " another name."
+        )
+    return RunError(
+        f"{relative_to_project(folder)} exists already. Take another name, or continue it with"
+        f" `python -m cifar_utils run --name {folder.name} --resume`."
+    )
+
+
+def _git_commit():
+    """Return the checkout's commit, with "+changes" if the tree differs from it, or None."""
+    try:
+        told = subprocess.run(
+            [
+                "git",
+                "-C",
+                project_root(),
+                "describe",
+                "--always",
+                "--abbrev=40",
+                "--dirty=+changes",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip() or None

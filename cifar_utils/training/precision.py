@@ -1,0 +1,96 @@
+"""Which number format a training uses: bfloat16 where the hardware has it, else float32."""
+
+import contextlib
+import os
+import time
+
+from cifar_utils.errors import ParameterError
+from cifar_utils.runs.machine import detect_processor, find_nvidia_gpus
+
+# x86 instructions for bfloat16: with them it is known to pay.
+FAST_BF16 = ("avx512_bf16", "amx_bf16")
+
+
+def check_precision(name):
+    """Refuse a number format that this machine only emulates. No TensorFlow needed.
+
+    Args:
+        name: "auto", "float32" or "bfloat16"; None is the recipe's own.
+
+    Raises:
+        ParameterError: For bfloat16 without hardware for it.
+    """
+    processor = detect_processor()
+    if name == "bfloat16" and not processor.bf16 and not find_nvidia_gpus():
+        raise ParameterError(
+            "precision bfloat16 needs a processor with AVX512-BF16 or AMX, or a GPU;"
+            f" {processor.name} would emulate it, many times slower. Take float32, or auto."
+        )
+
+
+def choose_precision(name):
+    """Decide what "auto" means on this machine.
+
+    With TensorFlow, an x86 processor with AVX512-BF16 or AMX gets bfloat16. Any other hardware that
+    says it has it (a GPU, an ARM processor), or another backend, is measured for a moment, and gets
+    it if it is faster.
+
+    Args:
+        name: "auto", "float32" or "bfloat16".
+
+    Returns:
+        "float32" or "bfloat16".
+
+    Raises:
+        ParameterError: See `check_precision`.
+    """
+    check_precision(name)
+    if name != "auto":
+        return name
+    processor, on_gpu = detect_processor(), bool(find_nvidia_gpus())
+    known = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" and not on_gpu
+    if known and set(FAST_BF16) & set(processor.features):
+        return "bfloat16"
+    if not on_gpu and not processor.bf16:
+        return "float32"
+    return "bfloat16" if measure_bf16_speedup() > 1.1 else "float32"
+
+
+def measure_bf16_speedup(repeats=5):
+    """Measure how much faster a convolution is in bfloat16 than in float32; takes about a second.
+
+    Args:
+        repeats: How often each is timed; the fastest counts.
+
+    Returns:
+        The ratio of the two times: above one, bfloat16 is faster.
+    """
+    from cifar_utils.backend import keras
+
+    ops = keras.ops
+    fastest = {}
+    for dtype in ("float32", "bfloat16"):
+        images = ops.ones((256, 16, 16, 64), dtype)
+        kernel = ops.ones((3, 3, 64, 64), dtype)
+        times = []
+        for _ in range(repeats + 1):  # the first one sets things up
+            start = time.perf_counter()
+            maps = ops.conv(images, kernel, padding="same", data_format="channels_last")
+            # Waits for the result; TensorFlow cannot turn a bfloat16 scalar into a NumPy one.
+            ops.convert_to_numpy(ops.cast(ops.max(maps), "float32"))
+            times.append(time.perf_counter() - start)
+        fastest[dtype] = min(times[1:])
+    return fastest["float32"] / fastest["bfloat16"]
+
+
+@contextlib.contextmanager
+def use_precision(name):
+    """Build what is built inside in "float32" or "bfloat16" (with float32 weights)."""
+    from cifar_utils.backend import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if name == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,90 @@
+"""The lists of dependencies agree: pyproject.toml, environment.yml, both files of constraints."""
+
+import re
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from cifar_utils.paths import project_root
+
+ROOT = project_root()
+
+
+def read_pyproject():
+    """Return every requirement of the package and its extras, by name.
+
+    All but JAX's, which is another backend: it gets an environment of its own.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [lines for name, lines in project["optional-dependencies"].items() if name != "jax"]
+    lines = project["dependencies"] + [line for extra in extras for line in extra]
+    return {Requirement(line).name: Requirement(line) for line in lines}
+
+
+def read_constraints(name="constraints.txt"):
+    """Return the pinned versions by name."""
+    lines = (ROOT / name).read_text().splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+def read_environment():
+    """Return the names in environment.yml's pip section."""
+    pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][-1]["pip"]
+    return [line for line in pip if not line.startswith("--")]
+
+
+def test_every_requirement_is_pinned_to_a_version_it_accepts():
+    pins = read_constraints()
+    for name, requirement in read_pyproject().items():
+        assert name in pins, f"{name} is not in constraints.txt"
+        assert requirement.specifier.contains(pins[name]), f"{name} {pins[name]}"
+
+
+def test_jax_is_pinned_to_a_version_that_its_extra_accepts():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    pins, (line,) = read_constraints(), extras["jax"]
+    assert Requirement(line).specifier.contains(pins["jax"])
+    assert pins["jaxlib"] == pins["jax"]
+
+
+def test_the_second_environment_has_the_oldest_versions_that_are_supported():
+    pins = read_constraints("constraints-colab.txt")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in map(Requirement, project["dependencies"]):
+        (bound,) = (part.version for part in requirement.specifier if part.operator == ">=")
+        oldest = pins[requirement.name]
+        assert requirement.specifier.contains(oldest), f"{requirement}, but {oldest} is tested"
+        assert f"{oldest}.".startswith(f"{bound}."), f"{requirement}, but {oldest} is tested"
+    assert pins["tensorflow"] == pins["tensorflow-cpu"]
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-colab.txt"])
+def test_constraints_hold_names_and_versions_only(name):
+    for line in (ROOT / name).read_text().splitlines():
+        assert line.startswith("#") or re.fullmatch(r"[a-z0-9.-]+==[A-Za-z0-9.+]+", line), line
+
+
+def test_both_tensorflow_builds_are_pinned_to_one_version():
+    pins = read_constraints()
+    assert pins["tensorflow"] == pins["tensorflow-cpu"]
+
+
+def test_environment_lists_the_requirements_and_tensorflow():
+    assert set(read_environment()) == set(read_pyproject()) | {"tensorflow"}
+
+
+def test_environment_gives_a_reason_beside_each_dependency():
+    lines = (ROOT / "environment.yml").read_text().splitlines()
+    named = [line for line in lines if re.match(r"\s+- (python=|[a-z])", line)]
+    for line in named:
+        if line.strip() not in ("- pip", "- pip:", "- conda-forge"):
+            assert re.search(r" # \w", line), f"no reason beside: {line.strip()}"
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "tensorflow-cpu", "jax"])
+def test_the_package_itself_requires_no_backend(name):
+    assert name not in read_pyproject()

@@ -1,0 +1,157 @@
+"""The doctor names what is there, what is missing and what to do about it."""
+
+import dataclasses
+import importlib
+import types
+
+import pytest
+
+from cifar_utils.apps import doctor
+from cifar_utils.runs import machine
+from cifar_utils.runs.recipes import RECIPES
+
+CPUINFO = "processor : 0\nmodel name : Test CPU @ 2GHz\nflags : fpu avx2 avx512f {extra}\n"
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """Spare the timing of the recipes."""
+    monkeypatch.setattr(doctor, "estimate_seconds", lambda recipe: 60.0 * recipe.epochs)
+
+
+def test_every_section_reports_and_every_problem_has_advice(fast):
+    lines = []
+    findings = doctor.run_doctor(lines.append)
+    text = "\n".join(lines)
+    for section in doctor.SECTIONS:
+        assert section in lines
+    assert {finding.level for finding in findings} <= {"ok", "note", "problem"}
+    assert all(f.advice for f in findings if f.level == "problem")
+    assert "keras" in text
+    for name in RECIPES:
+        assert f"{name}: about" in text
+
+
+def test_lines_come_as_soon_as_they_are_known(fast, monkeypatch):
+    lines = []
+
+    def check():
+        yield doctor.Finding("ok", "first")
+        assert lines == ["Slow", "  ok      first"]
+
+    monkeypatch.setattr(doctor, "SECTIONS", {"Slow": check})
+    assert [finding.level for finding in doctor.run_doctor(lines.append)] == ["ok"]
+
+
+def test_a_broken_check_does_not_hide_the_others(monkeypatch):
+    def broken():
+        raise RuntimeError("libfoo.so is missing")
+
+    sections = {"Broken": broken, "Python": doctor.SECTIONS["Python"]}
+    monkeypatch.setattr(doctor, "SECTIONS", sections)
+    first, second = doctor.run_doctor(lambda line: None)
+    assert (first.level, first.text) == ("problem", "libfoo.so is missing")
+    assert first.advice
+    assert second.text.startswith("Python 3.")
+
+
+def test_too_little_memory_and_disk_are_problems(monkeypatch):
+    monkeypatch.setattr(doctor, "measure_memory", lambda: (0.5e9, 4e9))
+    usage = types.SimpleNamespace(free=1e6)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: usage)
+    findings = list(doctor.SECTIONS["Memory and disk"]())
+    assert [finding.level for finding in findings] == ["problem"] * 3
+    assert "CIFAR_RUNS_DIR" in findings[1].advice
+    assert "CIFAR_CACHE_DIR" in findings[2].advice
+
+
+def test_data_that_is_missing_or_damaged_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("CIFAR10_PATH", str(tmp_path / "none.tar.gz"))
+    first, *_ = doctor.SECTIONS["Data"]()
+    assert first.level == "problem"
+    assert "none.tar.gz" in first.text
+    assert "CIFAR10_PATH" in first.advice
+    monkeypatch.delenv("CIFAR10_PATH")
+    nowhere = types.SimpleNamespace(
+        size=None,
+        official=False,
+        path=tmp_path / "none",
+        place="our cache",
+        problem="nothing there",
+    )
+    monkeypatch.setattr("cifar_utils.data.find_dataset", lambda: [nowhere])
+    (finding,) = doctor.SECTIONS["Data"]()
+    assert finding.level == "note"
+    assert "CIFAR10_PATH" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cuda_build", "hidden", "seen", "level", "word"),
+    [
+        ([], True, None, 0, "note", "no NVIDIA driver"),
+        (["H200"], True, None, 1, "ok", "TensorFlow sees 1"),
+        (["H200"], False, None, 0, "problem", "CPU-only"),
+        (["H200"], True, "", 0, "problem", "CUDA_VISIBLE_DEVICES"),
+        (["H200"], True, None, 0, "problem", "CUDA libraries"),
+    ],
+)
+def test_why_no_gpu_is_seen(monkeypatch, gpus, cuda_build, hidden, seen, level, word):
+    tf = importlib.import_module("tensorflow")
+    monkeypatch.setattr(doctor.sys, "platform", "linux")
+    monkeypatch.setattr(doctor, "find_nvidia_gpus", lambda: gpus)
+    monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: cuda_build)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind] * seen)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    (finding,) = doctor.SECTIONS["GPU"]()
+    assert finding.level == level
+    assert word in finding.text
+    assert finding.advice or level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("extra", "bf16"), [("", False), ("avx512_bf16", True), ("amx_bf16 avx512_bf16", True)]
+)
+def test_bfloat16_is_read_from_the_processors_flags(monkeypatch, tmp_path, extra, bf16):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(CPUINFO.format(extra=extra))
+    monkeypatch.setattr(machine.sys, "platform", "linux")
+    monkeypatch.setattr(machine, "Path", lambda *parts: cpuinfo)
+    found = machine.detect_processor()
+    assert found.name == "Test CPU @ 2GHz"
+    assert found.features[:2] == ("avx2", "avx512f")
+    assert found.bf16 is bf16
+    assert found.cores >= 1
+
+
+def test_a_containers_limit_counts(monkeypatch, tmp_path):
+    limit = tmp_path / "memory.max"
+    limit.write_text("1000000\n")
+    monkeypatch.setattr(machine, "Path", lambda *parts: limit)
+    assert machine.measure_memory() == (1e6, 1e6)
+    limit.write_text("max\n")
+    free, total = machine.measure_memory()
+    assert 1e6 < free <= total < float("inf")
+
+
+def test_a_command_that_is_missing_or_fails_says_nothing():
+    assert machine.run_quietly("no-such-command-anywhere") == ""
+    assert machine.run_quietly("false") == ""
+
+
+def test_the_estimate_counts_each_image_size_for_its_epochs(monkeypatch):
+    monkeypatch.setattr("cifar_utils.training.loop.compile_model", lambda recipe, steps: None)
+    monkeypatch.setattr(doctor, "_time_step", lambda model, n, size, budget: {24: 1, 32: 2}[size])
+    recipe = dataclasses.replace(RECIPES["quick"], precision="float32")
+    steps, validation = 45_000 / 250, 5_000 / 250 * 2 / 3
+    expected = (1 + 1 + 2) * steps + 3 * validation
+    assert doctor.estimate_seconds(recipe) == pytest.approx(expected)
+
+
+def test_the_estimate_grows_with_the_epochs():
+    recipe = dataclasses.replace(RECIPES["quick"], epochs=1, batch_size=8)
+    one = doctor.estimate_seconds(recipe, budget=0.3)
+    ten = doctor.estimate_seconds(dataclasses.replace(recipe, epochs=10), budget=0.3)
+    assert 0.1 < one < 600
+    assert 3 < ten / one < 30

@@ -1,0 +1,60 @@
+"""Calibration: the error is what the definition says, and the temperature mends what it can."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cifar_utils.evaluation.calibration import apply_temperature, compute_ece, fit_temperature
+
+
+def draw_predictions(n=20_000, spread=2.0, seed=0):
+    """Return labels drawn from known probabilities: perfectly calibrated by construction."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, spread, (n, 10))
+    probs = apply_temperature(np.exp(logits - logits.max(1, keepdims=True)), 1.0)
+    labels = (probs.cumsum(1) < rng.random((n, 1))).sum(1).clip(0, 9)
+    return labels, probs
+
+
+def test_the_error_of_two_bins_by_hand():
+    probs = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.6, 0.4]])
+    labels = np.array([0, 1, 1, 0])  # right, wrong, right, right
+    # Bin of 0.9: half right, gap 0.4, two pictures. Bin of 0.6: all right, gap 0.4, two pictures.
+    assert compute_ece(labels, probs) == pytest.approx(0.4)
+
+
+def test_a_calibrated_network_has_hardly_any_error_and_keeps_its_temperature():
+    labels, probs = draw_predictions()
+    assert compute_ece(labels, probs) < 0.012
+    assert fit_temperature(labels, probs) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 2.5])
+def test_the_temperature_undoes_over_and_underconfidence(temperature):
+    labels, probs = draw_predictions()
+    distorted = apply_temperature(probs, temperature)
+    assert compute_ece(labels, distorted) > 0.1
+    found = fit_temperature(labels, distorted)
+    assert found == pytest.approx(1 / temperature, rel=0.05)
+    assert compute_ece(labels, apply_temperature(distorted, found)) < 0.012
+
+
+@given(st.integers(0, 1000), st.floats(0.05, 20))
+def test_a_temperature_changes_no_order_and_keeps_probabilities(seed, temperature):
+    probs = np.random.default_rng(seed).dirichlet(np.ones(10), 5)
+    scaled = apply_temperature(probs, temperature)
+    np.testing.assert_allclose(scaled.sum(1), 1, atol=1e-9)
+    assert (scaled.argmax(1) == probs.argmax(1)).all()
+
+
+def test_certainty_and_zeros_are_taken():
+    probs = np.eye(10)[[3, 4]]
+    assert compute_ece(np.array([3, 5]), probs) == pytest.approx(0.5)
+    assert np.isfinite(apply_temperature(probs, 0.05)).all()
+    assert np.isfinite(fit_temperature(np.array([3, 5]), probs))
+
+
+def test_logits_are_refused():
+    with pytest.raises(ValueError, match="softmax"):
+        fit_temperature(np.array([0]), np.array([[5.0, 1.0]]))

@@ -1,0 +1,114 @@
+"""bfloat16 is taken where the hardware has it, refused where not, and never changes the weights."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cifar_utils.backend import keras
+from cifar_utils.errors import ParameterError
+from cifar_utils.models.documented import build_model
+from cifar_utils.runs.machine import Processor
+from cifar_utils.runs.recipes import get_recipe
+from cifar_utils.training import precision
+from cifar_utils.training.loop import adapt_whitening, compile_model
+from cifar_utils.training.precision import check_precision, choose_precision, use_precision
+
+
+def pretend(monkeypatch, *features, gpus=(), speedup=None):
+    """Pretend to be a machine; measuring it is an error where no speed-up is given."""
+    bf16 = any("bf16" in feature for feature in features)
+    found = Processor("Test CPU", 2, features, bf16)
+
+    def measure():
+        assert speedup is not None, "measured although nothing was in doubt"
+        return speedup
+
+    monkeypatch.setattr(precision, "detect_processor", lambda: found)
+    monkeypatch.setattr(precision, "find_nvidia_gpus", lambda: list(gpus))
+    monkeypatch.setattr(precision, "measure_bf16_speedup", measure)
+
+
+def test_bfloat16_is_refused_where_it_would_be_emulated(monkeypatch):
+    pretend(monkeypatch, "avx2", "avx512f")
+    for check in (check_precision, choose_precision):
+        with pytest.raises(ParameterError) as caught:
+            check("bfloat16")
+        assert str(caught.value) == (
+            "precision bfloat16 needs a processor with AVX512-BF16 or AMX, or a GPU; Test CPU would"
+            " emulate it, many times slower. Take float32, or auto."
+        )
+
+
+@pytest.mark.parametrize(
+    ("features", "gpus"), [(["amx_bf16"], []), (["bf16"], []), (["avx2"], ["H100"])]
+)
+def test_what_is_asked_for_is_taken_without_measuring(monkeypatch, features, gpus):
+    pretend(monkeypatch, *features, gpus=gpus)
+    assert choose_precision("bfloat16") == "bfloat16"
+    assert choose_precision("float32") == "float32"
+
+
+@pytest.mark.parametrize(
+    ("features", "gpus", "speedup", "chosen"),
+    [
+        ([], [], None, "float32"),
+        (["avx2", "avx512f"], [], None, "float32"),
+        (["avx2", "avx512_bf16"], [], None, "bfloat16"),
+        (["amx_bf16"], [], None, "bfloat16"),
+        (["bf16"], [], 1.5, "bfloat16"),
+        (["bf16"], [], 1.05, "float32"),
+        (["avx2"], ["H100"], 3.0, "bfloat16"),
+        (["amx_bf16"], ["an old GPU"], 0.5, "float32"),
+    ],
+)
+def test_auto_knows_or_measures(monkeypatch, features, gpus, speedup, chosen):
+    pretend(monkeypatch, *features, gpus=gpus, speedup=speedup)
+    assert choose_precision("auto") == chosen
+
+
+def test_the_measured_ratio_is_one_of_two_times(monkeypatch):
+    """A clock that ticks once per look makes both formats equally fast."""
+    ticks = iter(range(100))
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(keras.ops, "conv", lambda images, kernel, **kwargs: kernel)
+    assert precision.measure_bf16_speedup(repeats=2) == 1
+    assert next(ticks) == 2 * 2 * 3  # a start and an end, of three repeats, of two formats
+
+
+def test_the_measurement_works_on_this_machine():
+    assert precision.measure_bf16_speedup(repeats=1) > 0
+
+
+def test_the_policy_holds_inside_and_is_put_back_also_after_an_error():
+    before = keras.config.dtype_policy()
+    with use_precision("bfloat16"):
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        with use_precision("float32"):
+            assert keras.config.dtype_policy().name == "float32"
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    assert keras.config.dtype_policy() == before
+    with pytest.raises(KeyError), use_precision("bfloat16"):
+        raise KeyError
+    assert keras.config.dtype_policy() == before
+
+
+@pytest.mark.parametrize("name", ["quick", "baseline"])
+def test_a_network_trained_in_bfloat16_serves_in_float32(name):
+    recipe = dataclasses.replace(get_recipe(name), widths=(8, 16, 16), steps_per_execution=1)
+    with use_precision("bfloat16"):
+        model = compile_model(recipe, 10)
+    images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), np.uint8)
+    adapt_whitening(model, images)
+    before = model.get_weights()
+    inputs = images / np.float32(255)
+    loss, _ = model.train_on_batch(inputs, np.eye(10, dtype=np.float32)[np.arange(16) % 10])
+    assert np.isfinite(loss)
+    assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
+    assert any(np.abs(a - b).max() > 0 for a, b in zip(before, model.get_weights(), strict=True))
+    plain = build_model(recipe)
+    plain.set_weights(model.get_weights())
+    probs, half = plain.predict_on_batch(inputs), model.predict_on_batch(inputs)
+    assert probs.dtype == half.dtype == np.float32
+    np.testing.assert_allclose(half, probs, atol=0.02)
+    assert np.abs(half - probs).max() > 0  # it did compute in another format
