@@ -109,8 +109,8 @@ def main():
     if row:
         print(json.dumps(measure_row(*row)))
         return
+    from cifar_utils.evaluation.tta import VIEWS
     from cifar_utils.inference.exports import export
-    from cifar_utils.inference.views import VIEWS
     from cifar_utils.paths import write_json
     from cifar_utils.runs.machine import detect_processor
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from cifar_utils.errors import CifarError, RunError
 from cifar_utils.paths import atomic_path, relative_to_project, write_json, write_text
 from cifar_utils.runs.references import find_changes, load_references, reference_dir
-from cifar_utils.runs.run import find_run
+from cifar_utils.runs.store import find_run
 
 KEPT = ("preprocessing.json", "history.csv", "metrics.json")
 FIGURES = ("confusion_matrix", "training_curves")

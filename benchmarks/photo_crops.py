@@ -24,10 +24,9 @@ from cifar_utils.evaluation.calibration import fit_calibration, measure_answers
 from cifar_utils.evaluation.scenes import make_scenes
 from cifar_utils.evaluation.uncertainty import compute_wilson_interval
 from cifar_utils.inference.classifier import Classifier
-from cifar_utils.inference.crops import letterbox, square_at, whole
+from cifar_utils.inference.crops import cut_out, letterbox, square_at, whole
 from cifar_utils.inference.images import open_picture
 from cifar_utils.inference.pretrained import read_card
-from cifar_utils.inference.views import cut_out
 from cifar_utils.paths import write_json
 from cifar_utils.runs.machine import detect_processor
 

@@ -27,12 +27,12 @@ from cifar_utils.evaluation.calibration import (
     measure_answers,
 )
 from cifar_utils.evaluation.metrics import compute_metrics
+from cifar_utils.evaluation.tta import VIEWS
 from cifar_utils.inference.engines import LiteRTEngine
 from cifar_utils.inference.pretrained import WEIGHTS_DIR, read_card, save_pretrained
-from cifar_utils.inference.views import VIEWS
 from cifar_utils.paths import atomic_path, relative_to_project, write_text
 from cifar_utils.runs.machine import count_cores
-from cifar_utils.runs.run import find_run
+from cifar_utils.runs.store import find_run
 from cifar_utils.training.checkpoint import read_history
 
 # One is made of each of so many held-out images, for the calibration of photographs. A temperature

@@ -21,8 +21,8 @@ from cifar_utils.inference.run_models import load_model
 from cifar_utils.models.documented import build_model
 from cifar_utils.paths import atomic_path, relative_to_project, write_json
 from cifar_utils.runs.references import LEAK_FILE, reference_dir
-from cifar_utils.runs.run import find_run, runs_dir
-from cifar_utils.runs.store import open_run, refuse_conflicts
+from cifar_utils.runs.run import runs_dir
+from cifar_utils.runs.store import find_run, open_run, refuse_conflicts
 from cifar_utils.training.checkpoint import read_history
 from cifar_utils.training.loop import predict_probs, train
 

@@ -1,7 +1,34 @@
-"""The small helper package that every notebook of cifar-notebooks imports.
+"""Helpers of the CIFAR-10 notebooks. `docs/api.md` lists what is meant to be imported.
 
-Importing it does nothing: no TensorFlow, no I/O. Import the module you need:
-`from cifar_utils import data, plots`.
+Importing this package imports nothing else; the names below are loaded when first used.
 """
 
-__version__ = "0.7.0"
+import importlib
+import sys
+
+from cifar_utils.moved import MovedFinder
+
+__version__ = "0.8.0"
+
+_HOMES = {
+    "Classifier": "cifar_utils.inference.classifier",
+    "load_dataset": "cifar_utils.data",
+    "load_pretrained": "cifar_utils.inference.pretrained",
+    "show_classifier": "cifar_utils.apps.widget.panel",
+}
+__all__ = ["Classifier", "__version__", "load_dataset", "load_pretrained", "show_classifier"]
+
+
+def __getattr__(name):
+    """Load one of the public names (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__():
+    return sorted({*globals(), *_HOMES})
+
+
+if not any(isinstance(finder, MovedFinder) for finder in sys.meta_path):
+    sys.meta_path.append(MovedFinder())

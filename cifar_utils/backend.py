@@ -1,15 +1,18 @@
-"""Imports Keras and its backend, once and quietly. Importing this module imports TensorFlow.
+"""Imports Keras and its backend, once and quietly, when `keras` is first asked for.
 
 Whatever needs Keras writes `from cifar_utils.backend import keras`; nothing else in the package
 imports it or TensorFlow at module level, so that everything without a network starts at once.
 """
 
+import contextlib
 import importlib.util
 import os
 import re
+import sys
+import tempfile
+import threading
 
 from cifar_utils.errors import CifarError
-from cifar_utils.stderr import hold_back
 
 # What TensorFlow 2.21 writes to file descriptor 2 at import whatever TF_CPP_MIN_LOG_LEVEL says.
 # These lines alone are held back: anything else may be a real warning.
@@ -26,6 +29,38 @@ INSTALL_HINT = (
 )
 
 
+# A process has one file descriptor 2: two threads that exchanged it would lose it.
+_LOCK = threading.RLock()
+
+
+@contextlib.contextmanager
+def hold_back(pattern):
+    """Swallow the lines on file descriptor 2 that match a pattern; the others come afterwards.
+
+    Args:
+        pattern: A compiled regular expression over bytes: anything else may be a real warning.
+    """
+    with _LOCK:
+        try:
+            sys.stderr.flush()
+            saved = os.dup(2)
+        except (AttributeError, OSError, ValueError):  # there is no such file: nothing to hold back
+            yield
+            return
+        with tempfile.TemporaryFile() as held:
+            os.dup2(held.fileno(), 2)
+            try:
+                yield
+            finally:
+                sys.stderr.flush()
+                os.dup2(saved, 2)
+                os.close(saved)
+                held.seek(0)
+                lines = [line for line in held if not re.search(pattern, line)]
+                if b"".join(lines).strip():
+                    os.write(2, b"".join(lines))
+
+
 def _import_keras():
     """Import Keras with its backend, holding back the known noise on stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no INFO lines; warnings stay
@@ -40,4 +75,9 @@ def _import_keras():
     return keras
 
 
-keras = _import_keras()
+def __getattr__(name):
+    """Import Keras at the first `from cifar_utils.backend import keras` (PEP 562)."""
+    if name != "keras":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["keras"] = keras = _import_keras()
+    return keras

@@ -36,7 +36,7 @@ class KindGroup(click.Group):
 
     def resolve_command(self, ctx, args):
         """Name the nearest command for a mistyped one."""
-        from cifar_utils.errors import suggest
+        from cifar_utils.text import suggest
 
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             ctx.fail(
@@ -142,7 +142,7 @@ def predict(paths, model, top, form, numbers, views, backend, heat_maps):
             tqdm.write(told, file=sys.stderr)
             rows.append({"picture": name, "error": str(outcome)})
             continue
-        rows.append(predict_command.describe_prediction(name, outcome, top))
+        rows.append(outcome.to_dict(name, top))
         if heat_maps:
             try:
                 path = predict_command.save_heat_map(classifier, picture, name, heat_maps)

@@ -14,15 +14,16 @@ from cifar_utils.apps.kernels import (
     watch_notebook,
 )
 from cifar_utils.apps.report import save_report
-from cifar_utils.apps.terminal import StageDisplay, describe_last_event, format_clock
+from cifar_utils.apps.terminal import StageDisplay, describe_last_event
 from cifar_utils.data.preprocessing import split_train_val
-from cifar_utils.errors import CifarError, ParameterError, suggest
+from cifar_utils.errors import CifarError, ParameterError
 from cifar_utils.inference.images import open_picture
 from cifar_utils.inference.sources import find_model
 from cifar_utils.paths import expand_home, notebooks_dir, relative_to_project
 from cifar_utils.runs.parameters import check_parameters
-from cifar_utils.runs.run import STAGES, backend_prefix, find_run, now_text, this_process
-from cifar_utils.runs.store import create_run, refuse_conflicts
+from cifar_utils.runs.run import STAGES, backend_prefix, now_text, this_process
+from cifar_utils.runs.store import create_run, find_run, refuse_conflicts
+from cifar_utils.text import format_clock, suggest
 from cifar_utils.training.precision import check_precision
 
 ORPHAN_SECONDS = 10.0  # ipykernel notices within a second or two that its parent is gone

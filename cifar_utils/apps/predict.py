@@ -112,19 +112,6 @@ def _answer(classifier, waiting):
         yield name, picture, item if isinstance(item, CifarError) else next(predictions)
 
 
-def describe_prediction(name, prediction, top):
-    """Return a prediction as a JSON-ready dict."""
-    return {
-        "picture": name,
-        "label": prediction.label,
-        "probability": round(prediction.confidence, 6),
-        "unsure": prediction.unsure if prediction.calibrated else None,
-        "classes": [
-            {"class": label, "probability": round(prob, 6)} for label, prob in prediction.top(top)
-        ],
-    }
-
-
 def show_name(text):
     """Return text for a terminal: one line, without control characters."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

@@ -6,14 +6,7 @@ import time
 
 from tqdm import tqdm
 
-
-def format_clock(seconds):
-    """Format a duration: "0:07", "3:05", "1:02:09"; "?" for None."""
-    if seconds is None:
-        return "?"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+from cifar_utils.text import format_clock
 
 
 class EventReader:

@@ -17,8 +17,9 @@ import numpy as np
 from cifar_utils.data import archive, array_cache, download, synthetic
 from cifar_utils.data.archive import CLASS_NAMES
 from cifar_utils.data.sources import GET_CIFAR10, find_dataset, get_named
-from cifar_utils.errors import CifarError, DataError, ParameterError, suggest
+from cifar_utils.errors import CifarError, DataError, ParameterError
 from cifar_utils.runs.parameters import DATASET_NAMES
+from cifar_utils.text import suggest
 
 TITLES = {"cifar10": "CIFAR-10", "synthetic": "SYNTHETIC DATA (not CIFAR-10)"}
 

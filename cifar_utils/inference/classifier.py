@@ -12,10 +12,11 @@ import numpy as np
 
 from cifar_utils.data import CLASS_NAMES
 from cifar_utils.data.preprocessing import IMAGE_SIZE
-from cifar_utils.errors import ImageError, ModelError, ParameterError, first_line
+from cifar_utils.errors import ImageError, ModelError, ParameterError
 from cifar_utils.evaluation.calibration import apply_temperature
+from cifar_utils.evaluation.tta import VIEWS, average_views, make_views
 from cifar_utils.inference.converted import find_converted
-from cifar_utils.inference.crops import choose_boxes, choose_crop
+from cifar_utils.inference.crops import choose_boxes, choose_crop, cut_out
 from cifar_utils.inference.engines import ENGINES, open_engine, to_input
 from cifar_utils.inference.images import open_picture
 from cifar_utils.inference.sources import (
@@ -27,9 +28,9 @@ from cifar_utils.inference.sources import (
     check_shapes,
     find_model,
 )
-from cifar_utils.inference.views import VIEWS, average_views, cut_out, make_views
 from cifar_utils.paths import expand_home
 from cifar_utils.runs.machine import count_cores
+from cifar_utils.text import first_line
 
 DEFAULT_VIEWS = "mirrored"  # on held-out images as right as `six`, for a third of the time
 SURE_ENOUGH = 0.98  # of a first answer; nearly all of these are right, mirrored or not
@@ -71,6 +72,27 @@ class Prediction:
     def top(self, k: int = 3) -> list[tuple[str, float]]:
         """Return the `k` most probable classes as `(name, probability)` pairs."""
         return list(zip(self.class_names[:k], self.probs[:k], strict=True))
+
+    def to_dict(self, name: str, top: int = 3) -> dict:
+        """Return the prediction as a JSON-ready dict: the one form that every front shares.
+
+        Args:
+            name: What the picture is called.
+            top: How many classes to list.
+
+        Returns:
+            `{"picture", "label", "probability", "unsure", "classes": [{"class", "probability"}]}`;
+            `unsure` is None for a model without a calibration.
+        """
+        return {
+            "picture": name,
+            "label": self.label,
+            "probability": round(self.confidence, 6),
+            "unsure": self.unsure if self.calibrated else None,
+            "classes": [
+                {"class": label, "probability": round(prob, 6)} for label, prob in self.top(top)
+            ],
+        }
 
     def __str__(self):
         ranked = ", ".join(f"{name} {prob:.1%}" for name, prob in self.top())
@@ -392,8 +414,7 @@ def open_classifier(run_name="", model_path="", image_path=""):
     for name, path in (("model_path", model_path), ("image_path", image_path)):
         if path and not expand_home(path).exists():
             raise ParameterError(f"There is no file {path} ({name}), seen from {Path.cwd()}.")
-    from cifar_utils.runs.run import latest_run_with_weights
-    from cifar_utils.runs.store import start_trained_run
+    from cifar_utils.runs.store import latest_run_with_weights, start_trained_run
 
     if not run_name and (model_path or latest_run_with_weights() is None):
         return None, Classifier.load(model_path or None)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.backend import keras
+from cifar_utils.backend import hold_back, keras
 from cifar_utils.data.preprocessing import IMAGE_SIZE
-from cifar_utils.errors import ModelError, first_line
-from cifar_utils.stderr import hold_back
+from cifar_utils.errors import ModelError
+from cifar_utils.text import first_line
 
 # What each format's file is called; a SavedModel is a folder.
 SUFFIXES = {"keras": ".keras", "h5": ".h5", "tflite": ".tflite", "onnx": ".onnx", "savedmodel": ""}

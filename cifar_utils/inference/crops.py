@@ -1,5 +1,11 @@
 """Which parts of a picture the network is shown; chosen by `benchmarks/photo_crops.py`."""
 
+import numpy as np
+from PIL import Image
+
+from cifar_utils.data.preprocessing import IMAGE_SIZE
+from cifar_utils.inference.images import NEUTRAL_GREY
+
 CORNERS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
 CORNER_ZOOM = 0.85
 SMALLEST_SCENE = 64  # pixels of the shorter side; less is a thumbnail, and cutting blurs it
@@ -58,3 +64,30 @@ def choose_crop(probs):
         probs: (crops, classes), probabilities.
     """
     return int(probs.max(axis=1).argmax())
+
+
+def cut_out(image, boxes, size=IMAGE_SIZE):
+    """Cut boxes out of a picture and scale each to a square, antialiased (Lanczos).
+
+    Args:
+        image: RGB image, as `pictures.open_picture` returns it.
+        boxes: Rows (left, top, right, bottom) in pixels of the picture, whole numbers. What lies
+            outside of the picture becomes neutral grey; what is not square is squashed.
+        size: Side of the squares, in pixels.
+
+    Returns:
+        uint8 (len(boxes), size, size, 3). A box of that very size comes through unchanged.
+    """
+    squares = []
+    for left, top, right, bottom in boxes:
+        inside = 0 <= left and 0 <= top and right <= image.width and bottom <= image.height
+        if inside:
+            # Not `resize(box=…)`: its filter reaches over the edge of the box.
+            part = image.crop((left, top, right, bottom))
+        else:
+            part = Image.new("RGB", (right - left, bottom - top), NEUTRAL_GREY)
+            part.paste(image, (-left, -top))
+        # A photo of twelve megapixels is first reduced by whole numbers, which is much faster.
+        square = part.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        squares.append(np.asarray(square))
+    return np.stack(squares)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from cifar_utils.data.preprocessing import IMAGE_SIZE
-from cifar_utils.inference.crops import choose_boxes
+from cifar_utils.inference.crops import choose_boxes, cut_out
 from cifar_utils.inference.images import open_picture
-from cifar_utils.inference.views import cut_out
 
 TILE_SIDE = 96  # pixels
 TURNS = (

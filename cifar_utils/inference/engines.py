@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from cifar_utils.backend import hold_back
 from cifar_utils.data.preprocessing import scale_images
-from cifar_utils.errors import CifarError, ModelError, first_line
+from cifar_utils.errors import CifarError, ModelError
 from cifar_utils.inference.sources import find_shapes, load_keras_model
-from cifar_utils.stderr import hold_back
+from cifar_utils.text import first_line
 
 # LiteRT and Keras prepare a plan per number of images: one, its mirrored pair, six views, the five
 # crops of a photo in two or six views, and batches. Every call is made of these sizes, padded

@@ -20,7 +20,8 @@ from cifar_utils.inference.conversion import SUFFIXES, write_model
 from cifar_utils.inference.pretrained import list_pretrained, load_pretrained
 from cifar_utils.inference.run_models import load_model
 from cifar_utils.paths import expand_home, relative_to_project, runs_dir
-from cifar_utils.runs.run import Run, find_run
+from cifar_utils.runs.run import Run
+from cifar_utils.runs.store import find_run
 
 TOLERANCE = 1e-3  # of a probability
 CHECKED_IMAGES = 1000

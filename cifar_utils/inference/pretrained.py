@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.errors import ModelError, suggest
+from cifar_utils.errors import ModelError
 from cifar_utils.paths import atomic_path, write_json
+from cifar_utils.text import suggest
 
 WEIGHTS_DIR = Path(__file__).with_name("weights")
 

@@ -10,11 +10,11 @@ from cifar_utils.backend import keras
 from cifar_utils.errors import CifarError, RunError
 from cifar_utils.evaluation.calibration import fit_calibration
 from cifar_utils.evaluation.scenes import make_scenes
+from cifar_utils.evaluation.tta import VIEWS
 from cifar_utils.inference.classifier import READ_AHEAD, Classifier
 from cifar_utils.inference.conversion import save_quietly, write_model
 from cifar_utils.inference.engines import open_engine
 from cifar_utils.inference.sources import CALIBRATION_FILE, PHOTO, ModelSource, find_model
-from cifar_utils.inference.views import VIEWS
 from cifar_utils.paths import atomic_path
 from cifar_utils.runs.machine import count_cores
 

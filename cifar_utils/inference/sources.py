@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from cifar_utils.data.preprocessing import IMAGE_SIZE
-from cifar_utils.errors import ModelError, RunError, first_line, suggest
+from cifar_utils.errors import ModelError, RunError
 from cifar_utils.evaluation.calibration import Calibration
 from cifar_utils.inference import pretrained
 from cifar_utils.paths import expand_home, relative_to_project, runs_dir
-from cifar_utils.runs.run import list_runs
+from cifar_utils.runs.store import list_runs
+from cifar_utils.text import first_line, suggest
 
 SHIPPED = "fast"  # what is used where no model is named
 KERAS_SUFFIX = ".keras"

@@ -1,5 +1,6 @@
 """What every figure shares: size, fonts, colours, and pictures laid out in one image."""
 
+import io
 import math
 
 import numpy as np
@@ -148,3 +149,26 @@ def to_uint8(image) -> np.ndarray:
 def percent(share: float, decimals: int = 1) -> str:
     """Write a share as per cent: 0.8297 → "83.0 %"."""
     return f"{share:.{decimals}%}".replace("%", " %")
+
+
+def show_figure(figure, alt, synthetic=False):
+    """Draw a figure for a notebook, without saving it anywhere.
+
+    Args:
+        figure: A `matplotlib.figure.Figure` whose title is its `suptitle`.
+        alt: What the figure shows, for people who cannot see it.
+        synthetic: Whether it shows synthetic data; the title then says so.
+
+    Returns:
+        An `IPython.display.Image`, drawn at twice the resolution that it is shown at.
+    """
+    from IPython.display import Image
+
+    if synthetic and not figure.get_suptitle().startswith("SYNTHETIC DATA"):
+        # The text itself: calling `suptitle` again would reset its font and place.
+        title = next(text for text in figure.texts if text.get_text() == figure.get_suptitle())
+        title.set_text(f"SYNTHETIC DATA · {title.get_text()}")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Description": alt})
+    width = round(figure.get_size_inches()[0] * DPI / 2)
+    return Image(data=buffer.getvalue(), width=width, alt=alt)

@@ -1,1 +1,20 @@
 """Run folders, recipes and parameters."""
+
+from cifar_utils.runs.parameters import PARAMETERS, check_parameters
+from cifar_utils.runs.recipes import RECIPES, Recipe, get_recipe
+from cifar_utils.runs.run import NOTEBOOKS, STAGES, Run
+from cifar_utils.runs.store import find_run, list_runs, open_run
+
+__all__ = [
+    "NOTEBOOKS",
+    "PARAMETERS",
+    "RECIPES",
+    "STAGES",
+    "Recipe",
+    "Run",
+    "check_parameters",
+    "find_run",
+    "get_recipe",
+    "list_runs",
+    "open_run",
+]

@@ -7,7 +7,8 @@ them), and a test holds both together. `None` in a notebook means "the recipe's 
 import re
 from dataclasses import dataclass
 
-from cifar_utils.errors import ParameterError, suggest
+from cifar_utils.errors import ParameterError
+from cifar_utils.text import suggest
 
 DATASET_NAMES = ("auto", "cifar10", "synthetic")
 RECIPE_NAMES = ("quick", "fast", "accurate", "baseline")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import io
 import json
 import os
 import shlex
@@ -14,15 +13,14 @@ import numpy as np
 import psutil
 
 from cifar_utils import data
-from cifar_utils.errors import RunError, suggest
+from cifar_utils.errors import RunError
 from cifar_utils.paths import (
     atomic_path,
     check_free_space,
     relative_to_project,
-    runs_dir,
     write_json,
 )
-from cifar_utils.runs.parameters import check_parameter, check_parameters
+from cifar_utils.runs.parameters import check_parameters
 from cifar_utils.runs.recipes import RECIPE_FIELDS, get_recipe, recipe_from_json
 
 STAGES = (
@@ -36,7 +34,6 @@ STAGES = (
 NOTEBOOKS = (*STAGES, "06_why_it_is_fast")
 # Weights in two formats, a checkpoint and its successor, figures, notebooks: 130 MB for `accurate`.
 RUN_BYTES = 150e6
-FIGURE_DPI = 144
 
 
 class Run:
@@ -211,33 +208,12 @@ class Run:
         Returns:
             An `IPython.display.Image`.
         """
+        from cifar_utils.plots.style import show_figure
+
         picture = show_figure(figure, alt, synthetic=self.dataset_name == "synthetic")
         with atomic_path(self.path(f"figures/{name}.png")) as temporary:
             temporary.write_bytes(picture.data)
         return picture
-
-
-def show_figure(figure, alt, synthetic=False):
-    """Draw a figure for a notebook, without saving it anywhere.
-
-    Args:
-        figure: A `matplotlib.figure.Figure` whose title is its `suptitle`.
-        alt: What the figure shows, for people who cannot see it.
-        synthetic: Whether it shows synthetic data; the title then says so.
-
-    Returns:
-        An `IPython.display.Image`, drawn at twice the resolution that it is shown at.
-    """
-    from IPython.display import Image
-
-    if synthetic and not figure.get_suptitle().startswith("SYNTHETIC DATA"):
-        # The text itself: calling `suptitle` again would reset its font and place.
-        title = next(text for text in figure.texts if text.get_text() == figure.get_suptitle())
-        title.set_text(f"SYNTHETIC DATA · {title.get_text()}")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=FIGURE_DPI, metadata={"Description": alt})
-    width = round(figure.get_size_inches()[0] * FIGURE_DPI / 2)
-    return Image(data=buffer.getvalue(), width=width, alt=alt)
 
 
 def read_backend(info):
@@ -274,35 +250,3 @@ def _is_other(process):
 def now_text():
     """Return the local time with its offset, to the second."""
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-
-
-def list_runs():
-    """List all runs, the newest first."""
-    folder = runs_dir()
-    found = []
-    for path in folder.glob("*/run.json") if folder.is_dir() else ():
-        run = Run(path.parent)
-        try:
-            found.append((run.info.get("created_at", 0), run.name, run))
-        except RunError as error:
-            print(f"Left out: {error}")
-    return [run for _, _, run in sorted(found, reverse=True)]
-
-
-def latest_run_with_weights():
-    """Return the newest run that holds trained weights, or None."""
-    return next((run for run in list_runs() if run.path("model.keras").exists()), None)
-
-
-def find_run(name):
-    """Return the run called `name`.
-
-    Raises:
-        RunError: If there is none; names the nearest.
-    """
-    folder = runs_dir() / check_parameter("run_name", name)
-    if (folder / "run.json").exists():
-        return Run(folder)
-    names = [run.name for run in list_runs()]
-    hint = suggest(name, names) if names else "There is no run yet: `make run` makes one."
-    raise RunError(f"There is no run {name!r} in {relative_to_project(runs_dir())}. {hint}")

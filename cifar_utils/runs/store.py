@@ -1,4 +1,4 @@
-"""Which run a notebook takes: continue one, or open a new folder."""
+"""All runs: which one a notebook takes, a new one, the newest, one by its name."""
 
 import ast
 import datetime
@@ -14,14 +14,8 @@ from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.paths import check_free_space, project_root, relative_to_project, runs_dir
 from cifar_utils.runs.parameters import PARAMETERS, check_parameter, check_parameters
 from cifar_utils.runs.recipes import RECIPE_FIELDS, get_recipe
-from cifar_utils.runs.run import (
-    RUN_BYTES,
-    Run,
-    find_run,
-    latest_run_with_weights,
-    list_runs,
-    now_text,
-)
+from cifar_utils.runs.run import RUN_BYTES, Run, now_text
+from cifar_utils.text import suggest
 from cifar_utils.training.precision import check_precision
 
 # Questions to a trained network: they may differ each time one asks.
@@ -256,3 +250,35 @@ def _git_commit():
     except (OSError, subprocess.SubprocessError):
         return None
     return told.stdout.strip() or None
+
+
+def list_runs():
+    """List all runs, the newest first."""
+    folder = runs_dir()
+    found = []
+    for path in folder.glob("*/run.json") if folder.is_dir() else ():
+        run = Run(path.parent)
+        try:
+            found.append((run.info.get("created_at", 0), run.name, run))
+        except RunError as error:
+            print(f"Left out: {error}")
+    return [run for _, _, run in sorted(found, reverse=True)]
+
+
+def latest_run_with_weights():
+    """Return the newest run that holds trained weights, or None."""
+    return next((run for run in list_runs() if run.path("model.keras").exists()), None)
+
+
+def find_run(name):
+    """Return the run called `name`.
+
+    Raises:
+        RunError: If there is none; names the nearest.
+    """
+    folder = runs_dir() / check_parameter("run_name", name)
+    if (folder / "run.json").exists():
+        return Run(folder)
+    names = [run.name for run in list_runs()]
+    hint = suggest(name, names) if names else "There is no run yet: `make run` makes one."
+    raise RunError(f"There is no run {name!r} in {relative_to_project(runs_dir())}. {hint}")

@@ -4,10 +4,10 @@ import html
 import io
 import time
 
-from cifar_utils.apps.terminal import format_clock
 from cifar_utils.backend import keras
 from cifar_utils.data.preprocessing import spread_sizes
 from cifar_utils.plots.training import plot_training_curves
+from cifar_utils.text import format_clock
 from cifar_utils.training.checkpoint import read_history
 
 SECONDS_BETWEEN_UPDATES = 1.0  # often enough to look alive, rarely enough to cost nothing

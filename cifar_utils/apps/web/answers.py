@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from cifar_utils.apps.predict import describe_prediction
 from cifar_utils.apps.web.images_folder import MissingError
 from cifar_utils.apps.web.limits import DEFAULT_TOP, MAX_TOP, SHOWN_SIDE
 from cifar_utils.apps.web.reading import read_picture
@@ -82,7 +81,7 @@ def answer(classifier, upload, options):
     except ImageError as error:
         return {"name": upload.name, "error": re.sub("^The picture ", "It ", str(error))}, status
     (prediction,) = classifier.predict_prepared([(reading.crops, reading.boxes)])
-    row = {"name": upload.name} | describe_prediction(upload.name, prediction, options.top)
+    row = {"name": upload.name} | prediction.to_dict(upload.name, options.top)
     del row["picture"]
     row["calibrated"] = prediction.calibrated
     row["size"] = list(reading.size)

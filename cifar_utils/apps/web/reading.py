@@ -26,9 +26,8 @@ from cifar_utils.apps.web.limits import (
     READER_SECONDS,
 )
 from cifar_utils.errors import ImageError
-from cifar_utils.inference.crops import choose_boxes
+from cifar_utils.inference.crops import choose_boxes, cut_out
 from cifar_utils.inference.images import measure_picture, open_picture, open_reduced
-from cifar_utils.inference.views import cut_out
 
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent.parent.parent
 

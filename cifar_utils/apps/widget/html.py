@@ -85,7 +85,7 @@ def render_table_html(rows, csv) -> str:
     """Render all answers so far as a table, with a link that saves them.
 
     Args:
-        rows: Dicts as `predict_command.describe_prediction` makes them; of a picture that was not
+        rows: Dicts as `Prediction.to_dict` makes them; of a picture that was not
             read, its `picture` and `error`.
         csv: The same as CSV.
     """

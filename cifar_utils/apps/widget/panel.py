@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import ipywidgets as widgets
 
-from cifar_utils.apps.predict import describe_prediction, render_csv
+from cifar_utils.apps.predict import render_csv
 from cifar_utils.apps.widget.card import ResultCard, close_all
 from cifar_utils.apps.widget.front import Screen
 from cifar_utils.apps.widget.html import (
@@ -151,7 +151,7 @@ class ClassifierPanel(widgets.VBox):
             self._guard,
             self._find_nearest,
         )
-        self._add_result(card, describe_prediction(name, prediction, TOP))
+        self._add_result(card, prediction.to_dict(name, TOP))
 
     def _add_error(self, name, error):
         self._tally["failed"] += 1

@@ -8,13 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifar_utils.apps.terminal import (
-    EventReader,
-    StageDisplay,
-    describe_event,
-    describe_last_event,
-    format_clock,
-)
+from cifar_utils.apps.terminal import EventReader, StageDisplay, describe_event, describe_last_event
+from cifar_utils.text import format_clock
 
 STEP = {
     "event": "step",

@@ -19,10 +19,10 @@ from cifar_utils.evaluation.calibration import (
     compute_ece,
     measure_answers,
 )
+from cifar_utils.evaluation.tta import average_views, make_views
 from cifar_utils.inference import engines
 from cifar_utils.inference.classifier import Classifier, describe_engines
 from cifar_utils.inference.sources import ModelSource
-from cifar_utils.inference.views import average_views, make_views
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,9 @@ from cifar_utils.backend import keras
 from cifar_utils.data import load_dataset
 from cifar_utils.data.preprocessing import scale_images
 from cifar_utils.errors import ModelError, RunError
+from cifar_utils.evaluation.tta import VIEWS
 from cifar_utils.inference import pretrained
 from cifar_utils.inference.classifier import Classifier
-from cifar_utils.inference.views import VIEWS
 from cifar_utils.paths import project_root
 from cifar_utils.training.loop import predict_probs
 

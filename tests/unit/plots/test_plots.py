@@ -13,8 +13,8 @@ from cifar_utils import plots
 from cifar_utils.data import CLASS_NAMES
 from cifar_utils.data import statistics as exploration
 from cifar_utils.evaluation import metrics as evaluation
-from cifar_utils.plots import base as plots_base
-from cifar_utils.runs.run import FIGURE_DPI
+from cifar_utils.plots import style as plots_base
+from cifar_utils.plots.style import DPI as FIGURE_DPI
 from cifar_utils.training import experiments
 
 RNG = np.random.default_rng(0)

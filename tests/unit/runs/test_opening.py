@@ -10,8 +10,14 @@ import pytest
 from cifar_utils.errors import CifarError, ParameterError, RunError
 from cifar_utils.runs.machine import Processor
 from cifar_utils.runs.recipes import RECIPES
-from cifar_utils.runs.run import STAGES, find_run, latest_run_with_weights, list_runs
-from cifar_utils.runs.store import create_run, open_run
+from cifar_utils.runs.run import STAGES
+from cifar_utils.runs.store import (
+    create_run,
+    find_run,
+    latest_run_with_weights,
+    list_runs,
+    open_run,
+)
 from cifar_utils.training import precision
 
 pytestmark = pytest.mark.usefixtures("runs_folder")

@@ -325,7 +325,7 @@ def test_onednn_is_on_unless_somebody_says_otherwise(given, used):
     environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
     if given is not None:
         environment["TF_ENABLE_ONEDNN_OPTS"] = given
-    code = "import os, cifar_utils.backend; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    code = "import os; from cifar_utils.backend import keras; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == used

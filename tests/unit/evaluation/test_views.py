@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cifar_utils.inference.crops import choose_boxes, letterbox, square_at, whole
+from cifar_utils.evaluation.tta import VIEWS, average_views, make_views
+from cifar_utils.inference.crops import choose_boxes, cut_out, letterbox, square_at, whole
 from cifar_utils.inference.images import NEUTRAL_GREY, open_picture
-from cifar_utils.inference.views import VIEWS, average_views, cut_out, make_views
 
 SIZES = st.integers(1, 3000)
 
