@@ -2,11 +2,24 @@
 
 import dataclasses
 import functools
+import time
 
+from cifar_utils import models
 from cifar_utils.data import load_dataset
-from cifar_utils.runs.run import Run
+from cifar_utils.inference.run_models import save_trained
+from cifar_utils.runs import Run, read_preprocessing
 from cifar_utils.runs.store import create_run
-from cifar_utils.training.loop import train
+from cifar_utils.training import (
+    AugmentedBatches,
+    Checkpoint,
+    FollowEpoch,
+    Progress,
+    choose_precision,
+    compile_model,
+    make_val_data,
+    seed_everything,
+    use_precision,
+)
 
 EPOCHS, STEPS = 3, 9  # 900 training images in batches of 100
 TINY = {"recipe": "quick", "dataset": "synthetic", "epochs": EPOCHS, "batch_size": 100}
@@ -32,6 +45,41 @@ def make_run(name, **changes):
     run = open_again(create_run(name, TINY | {"seed": 0} | changes).dir)
     run.start_stage("03_training")
     return run
+
+
+def train(run, callbacks=(), network=None, lr_schedule=None, preprocessing=None):
+    """Train a run as the cells of notebook 3 do; returns `(model, history)`.
+
+    The last three arguments are what somebody may edit in a cell: a network of Keras's own layers,
+    the learning rate of an epoch, the augmentation.
+    """
+    recipe, data = run.recipe, run.dataset
+    preprocessing = preprocessing or read_preprocessing(run)
+    train_part, val_part = preprocessing.split(data.train_labels)
+    images, labels = data.train_images[train_part], data.train_labels[train_part]
+    val_images, val_labels = data.train_images[val_part], data.train_labels[val_part]
+    precision = choose_precision(recipe.precision, run)
+    start = time.perf_counter()
+    seed_everything(run.parameters["seed"], recipe.deterministic)
+    batches = AugmentedBatches(images, labels, recipe.batch_size, preprocessing)
+    with use_precision(precision):
+        model = models.fuse(network()) if network else models.build(recipe)
+    models.adapt_whitening(model, images)
+    compile_model(model, recipe, len(batches), lr_schedule)
+    checkpoint = Checkpoint(run, batches, seconds=time.perf_counter() - start)
+    model.fit(
+        batches.stream(),
+        validation_data=make_val_data(val_images, val_labels),
+        validation_batch_size=500,
+        initial_epoch=checkpoint.restore(model),
+        epochs=recipe.epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=[FollowEpoch(batches), checkpoint, *callbacks, Progress(run)],
+    )
+    model = models.unfuse(model)
+    save_trained(run, model, val_images, val_labels)
+    return model, checkpoint.history
 
 
 @functools.cache

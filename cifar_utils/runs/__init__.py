@@ -1,5 +1,6 @@
 """Run folders, recipes and parameters."""
 
+from cifar_utils.runs.history import read_history, read_preprocessing, write_history
 from cifar_utils.runs.parameters import PARAMETERS, check_parameters
 from cifar_utils.runs.recipes import RECIPES, Recipe, get_recipe
 from cifar_utils.runs.run import NOTEBOOKS, STAGES, Run
@@ -17,4 +18,7 @@ __all__ = [
     "get_recipe",
     "list_runs",
     "open_run",
+    "read_history",
+    "read_preprocessing",
+    "write_history",
 ]

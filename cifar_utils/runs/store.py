@@ -16,7 +16,6 @@ from cifar_utils.runs.parameters import PARAMETERS, check_parameter, check_param
 from cifar_utils.runs.recipes import RECIPE_FIELDS, get_recipe
 from cifar_utils.runs.run import RUN_BYTES, Run, now_text
 from cifar_utils.text import suggest
-from cifar_utils.training.precision import check_precision
 
 # Questions to a trained network: they may differ each time one asks.
 ASKED_EACH_TIME = ("model_path", "image_path", "test_index")
@@ -42,7 +41,6 @@ def open_run(stage, run_name="", **given):
     """
     check_injected_parameters()
     given = check_parameters({"run_name": run_name or "", **given})
-    check_precision(given.get("precision"))
     run_name = given.pop("run_name")
     for name, value in given.items():
         if value is None and name not in RECIPE_FIELDS:
