@@ -69,8 +69,8 @@ def estimate_seconds(recipe, budget=3.0) -> float:
         Seconds for all epochs on CIFAR-10 with validation. The input path is taken for free, and
         loaded machines give long answers: a guide, not a promise.
     """
-    from cifar_utils.data.preprocessing import spread_sizes
     from cifar_utils import models
+    from cifar_utils.data.preprocessing import spread_sizes
     from cifar_utils.training import choose_precision, compile_model, use_precision
 
     n_val = round(TRAIN_IMAGES * recipe.val_fraction)

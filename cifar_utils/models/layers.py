@@ -307,12 +307,27 @@ def describe_layers(model):
         model: A built Keras model.
 
     Returns:
-        Rows `(name, kind, output_shape, parameters)`, the output shape without the batch.
+        Rows `(name, kind, output_shape, parameters, activation)`: the shape without the batch, the
+        activation "" where a layer has none.
     """
     return [
-        (layer.name, type(layer).__name__, tuple(layer.output.shape[1:]), layer.count_params())
+        (
+            layer.name,
+            type(layer).__name__,
+            tuple(layer.output.shape[1:]),
+            layer.count_params(),
+            _name_activation(layer),
+        )
         for layer in model.layers
     ]
+
+
+def _name_activation(layer):
+    """Return "relu", "gelu", "softmax" …, or "" for a layer that has no activation."""
+    if isinstance(layer, FusedGelu):
+        return "gelu"
+    name = getattr(getattr(layer, "activation", None), "__name__", "linear")
+    return "" if name == "linear" else name
 
 
 def _rebuild(model, change):

@@ -20,7 +20,7 @@ from cifar_utils.plots.exploration import (
     plot_duplicate_pairs,
     plot_mean_images,
 )
-from cifar_utils.plots.model import plot_maps, plot_model_diagram
+from cifar_utils.plots.model import plot_kernel_steps, plot_maps, plot_model_diagram
 from cifar_utils.plots.preprocessing import plot_augmentations, plot_scaling, plot_split
 from cifar_utils.plots.references import plot_reproduction, plot_test_set_leak
 from cifar_utils.plots.speed import (
@@ -33,7 +33,9 @@ from cifar_utils.plots.speed import (
     plot_time_scaling,
     plot_whitening_filters,
 )
-from cifar_utils.plots.training import plot_learning_rates, plot_training_curves
+from cifar_utils.plots.style import show_figure
+from cifar_utils.plots.tables import show_table
+from cifar_utils.plots.training import plot_descent, plot_learning_rates, plot_training_curves
 
 __all__ = [
     "plot_ablation",
@@ -46,8 +48,10 @@ __all__ = [
     "plot_class_scores",
     "plot_confusion_matrix",
     "plot_correlations",
+    "plot_descent",
     "plot_duplicate_pairs",
     "plot_heat_map",
+    "plot_kernel_steps",
     "plot_kernels",
     "plot_learning_rates",
     "plot_losses",
@@ -65,4 +69,6 @@ __all__ = [
     "plot_time_scaling",
     "plot_training_curves",
     "plot_whitening_filters",
+    "show_figure",
+    "show_table",
 ]

@@ -40,3 +40,14 @@ def read_preprocessing(run):
     decided = Preprocessing.from_json(saved["preprocessing"])
     # Notebook 02 does not know how many epochs notebook 03 is given.
     return dataclasses.replace(decided, sizes=spread_sizes(recipe.sizes, recipe.epochs))
+
+
+def find_reference(recipe, seed=0, **changes):
+    """Return the reference run of a recipe and seed with exactly these changes, or None."""
+    from cifar_utils.runs.references import load_references
+    from cifar_utils.runs.run import Run
+
+    for reference in load_references(recipe):
+        if reference.seed == seed and reference.changes == changes:
+            return Run(reference.folder)
+    return None

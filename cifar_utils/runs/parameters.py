@@ -73,6 +73,9 @@ PARAMETERS = {
         str, "a model file or a run folder; empty takes the newest run or what ships"
     ),
     "image_path": Parameter(str, "a picture to classify; empty takes a test image"),
+    "demo": Parameter(
+        bool, "fit the original network for a few epochs first; the run itself stays the same"
+    ),
     "test_index": Parameter(int, "which test image, where image_path is empty", 0, 9999),
 }
 

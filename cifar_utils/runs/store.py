@@ -18,7 +18,7 @@ from cifar_utils.runs.run import RUN_BYTES, Run, now_text
 from cifar_utils.text import suggest
 
 # Questions to a trained network: they may differ each time one asks.
-ASKED_EACH_TIME = ("model_path", "image_path", "test_index")
+ASKED_EACH_TIME = ("demo", "model_path", "image_path", "test_index")
 
 
 def open_run(stage, run_name="", **given):
