@@ -338,7 +338,11 @@ def _rebuild(model, change):
             f"{type(model).__name__} is a class of its own. Write the network with"
             " keras.Sequential or keras.Model(inputs, outputs)."
         )
-    config["layers"] = [change(entry, model) for entry in config["layers"]]
+    config["layers"] = [
+        # Without it layers are built within the model, and its name begins the weights' paths.
+        {key: value for key, value in change(entry, model).items() if key != "build_config"}
+        for entry in config["layers"]
+    ]
     return type(model).from_config(config)
 
 
