@@ -2,7 +2,7 @@
 
 import math
 
-from cifar_utils.evaluation.uncertainty import METRIC_NAMES
+from cifar_utils.plots.evaluation import METRIC_NAMES
 
 METRIC_GROUPS = {
     "without_label_errors": "without disputed labels",
