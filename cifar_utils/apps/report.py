@@ -13,8 +13,7 @@ from pathlib import Path
 
 from cifar_utils.errors import CifarError
 from cifar_utils.paths import project_root, runs_dir, write_text
-from cifar_utils.runs.references import find_changes
-from cifar_utils.runs.run import STAGES, backend_prefix
+from cifar_utils.runs.run import STAGES, backend_prefix, find_changes
 from cifar_utils.text import first_line, format_clock
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
