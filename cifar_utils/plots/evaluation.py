@@ -70,7 +70,7 @@ def plot_metrics(results: dict, documented: dict, title: str) -> Figure:
     axes.set_ylim(len(documented) - 0.45, -0.55)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     percent_axis(axes.xaxis, 1)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=FONT)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT)
     return figure
 
 
@@ -99,6 +99,7 @@ def plot_test_set_leak(leak: dict | None) -> Figure:
         )  # fmt: skip
     # The first epochs are far below; what is chosen is chosen at the top.
     upper.set_ylim(test.max() - 0.1, test.max() + 0.01)
+    upper.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     percent_axis(upper.yaxis)
     lower.bar(epochs, 100 * (test - validation), color=MUTED, width=0.8)
     lower.axhline(0, color=INK, linewidth=0.8)
