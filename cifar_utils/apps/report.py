@@ -100,8 +100,8 @@ def _describe(entry):
     """Write a metric with its interval; "" where there is none."""
     if not isinstance(entry, dict):
         return ""
-    value, low, high = (f"{100 * entry[key]:.2f} %" for key in ("value", "low", "high"))
-    return f"{value} (95 % interval {low} to {high})"
+    value, low, high = (f"{100 * entry[key]:.2f}\u00a0%" for key in ("value", "low", "high"))
+    return f"{value} (95\u00a0% interval {low} to {high})"
 
 
 def _read_json(run, name, problems):
@@ -118,7 +118,7 @@ def _read_validation(run, problems):
     try:
         with run.path("history.csv").open(encoding="utf-8", newline="") as file:
             last = list(csv.DictReader(file))[-1]
-        return f"{100 * float(last['val_accuracy']):.2f} % after epoch {last['epoch']}"
+        return f"{100 * float(last['val_accuracy']):.2f}\u00a0% after epoch {last['epoch']}"
     except (FileNotFoundError, IndexError, KeyError):
         return ""
     except (OSError, ValueError, TypeError, csv.Error) as error:
@@ -131,12 +131,15 @@ def _collect_cells(run, problems):
     import nbformat
 
     paths = [run.path(f"notebooks/{stage}.ipynb") for stage in STAGES]
+    paths = [path for path in paths if path.exists()]
     stopped = _read_json(run, "run.json", []).get("status") in ("failed", "interrupted")
     evaluated = not stopped and run.path("metrics.json").exists()
     if evaluated:
-        paths = [path for path in paths if path.stem.startswith("04")]
+        # A notebook is saved after its last cell; an older one shows an earlier evaluation.
+        written = run.path("metrics.json").stat().st_mtime
+        paths = [p for p in paths if p.stem.startswith("04") and p.stat().st_mtime >= written]
     cells = []
-    for path in filter(Path.exists, paths):
+    for path in paths:
         try:
             notebook = nbformat.read(path, as_version=4)
         except Exception as error:  # damaged in whatever way: the rest is still shown
