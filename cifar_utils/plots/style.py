@@ -192,4 +192,5 @@ def show_figure(figure, alt, synthetic=False):
     description.add_itxt("Description", alt)
     drawn.save(buffer, "png", pnginfo=description)
     width = round(figure.get_size_inches()[0] * SHOWN_DPI)
-    return Image(data=buffer.getvalue(), width=width, alt=alt)
+    # Not `alt=`: the IPython 7 of Colab does not know it.
+    return Image(data=buffer.getvalue(), width=width, metadata={"alt": alt})
