@@ -120,12 +120,13 @@ def test_the_summary_states_what_was_reached_how_and_by_what(run):
     assert "SYNTHETIC" not in words
 
 
-def test_the_notebook_follows_without_its_code_and_exercises(run):
+def test_curves_and_notebook_follow_without_code_and_exercises(run):
+    save_png(run, "training_curves", "Loss by epoch")
     page = Page(read(run))
     assert "Heading of 04_evaluation" in page.words()
     assert "the_code" not in page.words()
     assert "An exercise" not in page.words()
-    assert [image["alt"] for image in page.all("img")] == ["30 % < “40 %”"]
+    assert [image["alt"] for image in page.all("img")] == ["Loss by epoch", "30 % < “40 %”"]
 
 
 def test_the_page_is_one_file_well_formed_and_without_script(run):
@@ -193,13 +194,15 @@ def test_damaged_files_are_named(run):
 
 
 def test_no_folder_of_this_machine_is_in_the_page(run, runs_folder):
-    places = [project_root(), runs_folder, sys.prefix, os.path.expanduser("~")]
-    lines = [f"File {place}/a.py, line {i}" for i, place in enumerate(places)]
+    places = [project_root(), runs_folder, sys.prefix, os.path.expanduser("~"), "/opt/lib/x"]
+    lines = [f"File \x1b[32m{place}/a.py, line {i}" for i, place in enumerate(places)]
+    lines.append("https://example.org/a/b, epoch 1/3/4, 5 / 6 / 7")
     error = v4.new_output("error", ename="OSError", evalue=lines[0], traceback=lines)
     run.update(status="failed", error=lines[1])
     save_notebook(run, "02_preprocessing", print_output(lines[2]), error)
     text = read(run)
-    assert "line 3" in text
+    assert "a.py, line 3" in text
+    assert lines[-1] in text
     for place in map(str, places):
         assert place not in text
 
