@@ -71,6 +71,8 @@ def summarise_run(run, problems: list) -> dict:
     commit = str(info.get("git_commit") or "").replace("+changes", " with uncommitted changes")
     network, seconds = info.get("network") or {}, (info.get("seconds") or {}).get("training")
     changes = find_changes(info) if len(recipe) > 1 and recipe["name"] in RECIPES else {}
+    edited = {name: name for name in info.get("differs_from_recipe") or []}  # in notebook 03
+    differs = edited | {name: f"{name} = {value}" for name, value in changes.items()}
     versions = [f"{name} {value}" for name, value in (info.get("versions") or {}).items()]
     rows = {
         "test accuracy": _describe(metrics.get("accuracy")),
@@ -80,7 +82,7 @@ def summarise_run(run, problems: list) -> dict:
         "training time": format_clock(seconds) if seconds else "",
         "network": "{name}, {parameters:,} parameters".format(**network) if network else "",
         "recipe": recipe["name"],
-        "differs from the recipe in": ", ".join(f"{k} = {v}" for k, v in changes.items()),
+        "differs from the recipe in": ", ".join(differs.values()),
         "data set": source if dataset.get("name") == "cifar10" else dataset.get("name"),
         "seed": info.get("seed"),
         "commit": re.sub(r"^(\w{12})\w+", r"\1", commit),
