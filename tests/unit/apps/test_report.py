@@ -114,7 +114,8 @@ def test_the_summary_states_what_was_reached_how_and_by_what(run):
     words = Page(read(run)).words()
     for part in (
         "84.04 % (95 % interval 83.31 % to 84.74 %)", "62.50 % after epoch 2", "1:12",
-        "fast_cnn, 147,064 parameters", "network, epochs = 2", "from cifar.tar.gz, not the official archive",
+        "fast_cnn, 147,064 parameters", "network, epochs = 2",
+        "from cifar.tar.gz, not the official archive",
         "0123456789ab with uncommitted changes", "keras 3.15.1", "Status: done",
     ):  # fmt: skip
         assert part.replace("\u00a0", " ") in words.replace("\u00a0", " ")
