@@ -8,9 +8,12 @@ from cifar_utils.plots.evaluation import (
     plot_class_scores,
     plot_confusion_matrix,
     plot_heat_map,
-    plot_metrics_vs_documented,
+    plot_metrics,
     plot_mistakes,
     plot_prediction,
+    plot_reliability,
+    plot_test_set_leak,
+    plot_threshold,
 )
 from cifar_utils.plots.exploration import (
     plot_brightness_and_colour,
@@ -22,7 +25,7 @@ from cifar_utils.plots.exploration import (
 )
 from cifar_utils.plots.model import plot_kernel_steps, plot_maps, plot_model_diagram
 from cifar_utils.plots.preprocessing import plot_augmentations, plot_scaling, plot_split
-from cifar_utils.plots.references import plot_reproduction, plot_test_set_leak
+from cifar_utils.plots.sliders import show_sliders
 from cifar_utils.plots.speed import (
     plot_ablation,
     plot_accuracy_against_time,
@@ -57,18 +60,20 @@ __all__ = [
     "plot_losses",
     "plot_maps",
     "plot_mean_images",
-    "plot_metrics_vs_documented",
+    "plot_metrics",
     "plot_mistakes",
     "plot_model_diagram",
     "plot_prediction",
-    "plot_reproduction",
+    "plot_reliability",
     "plot_scaling",
     "plot_singular_values",
     "plot_split",
     "plot_test_set_leak",
+    "plot_threshold",
     "plot_time_scaling",
     "plot_training_curves",
     "plot_whitening_filters",
     "show_figure",
+    "show_sliders",
     "show_table",
 ]

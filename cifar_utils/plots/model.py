@@ -18,11 +18,12 @@ from cifar_utils.plots.style import (
     RED,
     SMALL,
     new_figure,
-    show_picture,
+    show_image,
 )
 
 # Red below zero, white at zero, blue above: told apart with any colour vision.
 SIGNED = LinearSegmentedColormap.from_list("signed", [RED, "white", BLUE])
+BLUES = LinearSegmentedColormap.from_list("blues", ["white", BLUE, "#002b45"])
 # Kind of layer, found by how its name begins → the word under the block, colour.
 BLOCKS = {
     "Input": ("image", "#bdbdbd"),
@@ -187,7 +188,7 @@ def plot_kernel_steps(image, kernel, steps: dict, title="One kernel, step by ste
     """
     figure = new_figure(title, 2.5)
     places = figure.subplots(1, 2 + len(steps), width_ratios=[1, 0.75, *[1] * len(steps)])
-    show_picture(places[0], image, "image")
+    show_image(places[0], image, "image")
     _draw_kernel(places[1], np.asarray(kernel))
     most = max(np.abs(values).max() for values in steps.values())
     for place, (name, values) in zip(places[2:], steps.items(), strict=True):
@@ -226,24 +227,24 @@ def plot_maps(rows: dict, title: str, shared=True) -> Figure:
         rows: Label to a list of `(caption, image or map)`, all equally long: an image is uint8 of
             shape (height, width, 3); a map has two dimensions and any values.
         title: Title of the figure.
-        shared: Whether the maps of a row share one scale, drawn beside it. Else each has its own
-            from its lowest value (dark) to its highest, which stand under it.
+        shared: Whether the maps of a row share one scale, drawn beside it, white at its low end.
+            Else each has its own from dark to bright, and its ends stand under it.
 
     Returns:
         The `Figure`.
     """
     columns = max(len(row) for row in rows.values())
-    figure = new_figure(title, (6.4 / columns + 0.45) * len(rows) + 0.6)
+    figure = new_figure(title, min(6.4 / columns + 0.45, 2.1) * len(rows) + 0.6)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for places, (label, row) in zip(axes, rows.items(), strict=True):
         maps = [np.asarray(values) for _, values in row if np.ndim(values) == 2]
         low, high = min(m.min() for m in maps), max(m.max() for m in maps)
         for place, (caption, values) in zip(places, row, strict=True):
             if np.ndim(values) != 2:
-                show_picture(place, values, caption)
+                show_image(place, values, caption)
                 continue
-            limits = {"vmin": low, "vmax": high} if shared else {}
-            shown = place.imshow(values, cmap="cividis", interpolation="nearest", **limits)
+            limits = {"vmin": low, "vmax": high, "cmap": BLUES} if shared else {"cmap": "cividis"}
+            shown = place.imshow(values, interpolation="nearest", **limits)
             _frame(place, caption)
             if not shared:
                 ends = f"{np.min(values):.2g} to {np.max(values):.2g}"

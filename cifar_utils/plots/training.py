@@ -73,6 +73,8 @@ def plot_descent(paths: dict) -> Figure:
         paths: Label to the weights, one after each step.
     """
     figure = new_figure("Five steps in the valley w²", 2.7)
+    reach = max(1.2, *(1.1 * np.abs(weights).max() for weights in paths.values()))
+    valley = np.linspace(-reach, reach, 200)  # one scale for all: they are to be compared
     for axes, (label, weights), (colour, _, marker) in zip(
         figure.subplots(1, len(paths), sharey=True, squeeze=False)[0],
         paths.items(),
@@ -80,8 +82,6 @@ def plot_descent(paths: dict) -> Figure:
         strict=False,
     ):
         weights = np.asarray(weights, float)
-        reach = max(1.2, 1.1 * np.abs(weights).max())
-        valley = np.linspace(-reach, reach, 200)
         style_axes(axes, label, "weight w", "loss w²", "y")
         axes.plot(valley, valley**2, color=MUTED, linewidth=1.2)
         axes.plot(weights, weights**2, "-", color=colour, marker=marker, linewidth=1.2)
