@@ -218,11 +218,11 @@ def export(name, kinds, output):
     """
     if output and len(kinds) > 1:
         raise ParameterError("--output names one file: give one --format with it.")
-    from cifar_utils.inference import exports
+    from cifar_utils.inference.export import describe_export
+    from cifar_utils.inference.export import export as export_network
 
-    network = exports.find_network(name)
     for kind in kinds:
-        click.echo(exports.describe_export(exports.export(network, kind, output)))
+        click.echo(describe_export(export_network(name, kind, output)))
 
 
 @main.command()

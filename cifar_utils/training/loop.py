@@ -9,7 +9,7 @@ import numpy as np
 from cifar_utils.backend import keras
 from cifar_utils.data.preprocessing import Preprocessing, one_hot, scale_images, spread_sizes
 from cifar_utils.errors import ParameterError, RunError
-from cifar_utils.inference.run_models import save_trained
+from cifar_utils.inference.export import save_for_classifier
 from cifar_utils.models.documented import build_model, build_schedule
 from cifar_utils.models.muon import Muon
 from cifar_utils.runs.machine import detect_processor
@@ -157,7 +157,7 @@ def train(run, callbacks=()):
     elif "training" not in run.info.get("seconds", {}):
         # This session only read what others had trained, and they were killed right after it.
         run.update(seconds={"training": round(state.seconds, 2)})
-    save_trained(run, plain, ready.val_images, ready.val_labels)
+    save_for_classifier(run, plain, ready.val_images, ready.val_labels)
     return plain, state.history
 
 

@@ -30,7 +30,7 @@ from pipeline_process import (
 from cifar_utils.apps import pipeline
 from cifar_utils.apps.cli import main
 from cifar_utils.errors import CifarError
-from cifar_utils.inference import run_models
+from cifar_utils.inference import load_run_model
 from cifar_utils.paths import notebooks_dir, project_root
 from cifar_utils.runs.run import STAGES, Run
 from cifar_utils.runs.store import create_run
@@ -164,7 +164,7 @@ def assert_same_training(run, reference):
         assert set(ours.files) == set(theirs.files)
         for name in set(ours.files) - {"meta"}:  # it holds the seconds spent
             np.testing.assert_array_equal(ours[name], theirs[name])
-    models = [run_models.load_model(r).get_weights() for r in (run, reference)]
+    models = [load_run_model(r).get_weights() for r in (run, reference)]
     for ours, theirs in zip(*models, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
