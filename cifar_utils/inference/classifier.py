@@ -187,7 +187,7 @@ class Classifier:
         found = []
         try:
             for prediction in self.predict_many(image):
-                found.append(prediction)  # noqa: PERF402  (an error leaves those before it)
+                found.append(prediction)
         except ImageError as error:
             raise ImageError(f"Image {len(found)} of the batch: {error}") from None
         return found

@@ -75,7 +75,8 @@ class LiteRTEngine(Engine):
     name, package, suffix = "LiteRT", "ai_edge_litert", ".tflite"
 
     def __init__(self, path, threads=1):
-        self._path, self._threads, self._prepared = str(path), threads, {}
+        self._path = os.path.abspath(path)  # opened again for each size, in whatever folder
+        self._threads, self._prepared = threads, {}
         interpreter = self._make_interpreter(1)
         tensor, output = _only(interpreter.get_input_details(), interpreter.get_output_details())
         self.input_type = np.dtype(tensor["dtype"])
