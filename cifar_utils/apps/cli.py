@@ -245,7 +245,7 @@ def doctor():
 @main.command()
 def notebooks():
     """Execute the committed notebooks again, in place (what `make notebooks` calls)."""
-    from cifar_utils.apps.refresh import refresh_notebooks
+    from cifar_utils.apps.notebooks import refresh_notebooks
 
     for path in refresh_notebooks():
         click.echo(f"wrote {path.name}")
@@ -259,7 +259,7 @@ def links(check):
     It is read from [project.urls] in pyproject.toml, and goes into the "Open in Colab" badges and
     the set-up cells. Without an address there are no badges.
     """
-    from cifar_utils.apps.links import write_links
+    from cifar_utils.apps.notebooks import write_links
 
     changed = write_links(check)
     for path in changed:
