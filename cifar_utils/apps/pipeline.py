@@ -1,7 +1,7 @@
 """The five notebooks in order, with one set of parameters: `python -m cifar_utils run`."""
 
 import contextlib
-import fcntl
+import os
 import re
 import sys
 import tempfile
@@ -17,8 +17,9 @@ from cifar_utils.inference.sources import find_model
 from cifar_utils.paths import expand_home, notebooks_dir, relative_to_project
 from cifar_utils.runs.machine import detect_processor
 from cifar_utils.runs.parameters import check_parameters
-from cifar_utils.runs.run import STAGES, backend_prefix, now_text, this_process
+from cifar_utils.runs.run import STAGES, backend_prefix, now_text
 from cifar_utils.runs.store import (
+    check_notebook,
     create_run,
     find_run,
     latest_run_with_weights,
@@ -130,7 +131,7 @@ def run_pipeline(run, stages, changes=None, retrain=False, stream=None):
             says "interrupted".
     """
     with _lock(run), stop_on_signals():
-        run.update(error=None, holder=this_process(), parameters=changes or {})
+        run.update(error=None, parameters=changes or {})
         for left in run.dir.rglob(".*"):  # of a process that was killed while it wrote
             if left.is_file() and not left.name.endswith("lock"):
                 left.unlink(missing_ok=True)
@@ -139,15 +140,11 @@ def run_pipeline(run, stages, changes=None, retrain=False, stream=None):
         stream = stream or sys.stdout
         minutes, known_from = estimate_minutes(run, stages)
         _show(f"About {max(1, round(minutes))} min, {known_from}.", stream)
-        try:
-            for stage in stages:
-                _run_stage(run, stage, stream)
-        finally:
-            with contextlib.suppress(OSError):  # of a full disk, say; the reason is on its way
-                run.update(holder=None)
+        for stage in stages:
+            _run_stage(run, stage, changes or {}, stream)
 
 
-def _run_stage(run, stage, stream):
+def _run_stage(run, stage, changes, stream):
     """Execute one stage and note in the run how it ended; the notebook itself notes success."""
     label, started = f"[{STAGES.index(stage) + 1}/{len(STAGES)}] {stage}", time.monotonic()
     epochs = []
@@ -160,15 +157,17 @@ def _run_stage(run, stage, stream):
     _show(label, stream)
     how = "stopped"
     try:
-        source, target = _notebook(stage), run.path(f"notebooks/{stage}.ipynb")
-        execute_notebook(source, target, _parameters_of(stage, run), show_epoch)
+        # A path of this machine is given, and is not in run.json.
+        parameters = _select(stage, run.parameters | changes | {"run_name": run.name})
+        target = run.path(f"notebooks/{stage}.ipynb")
+        execute_notebook(_notebook(stage), target, parameters, show_epoch)
         how = "done"
     except BaseException as error:
         last = epochs[-1] if epochs else f"the start of {stage}"
         told = _say_what_happened(run, stage, error, last)
         status = "interrupted" if isinstance(told, Interrupted) else "failed"
         with contextlib.suppress(Exception):  # the reason matters more than a note of it
-            run.update(status=status, end=now_text(), owner=None, error=str(told))
+            run.update(status=status, end=now_text(), error=str(told))
             run.update(stages={stage: {"status": status}})
             save_report(run)
         raise told from error
@@ -187,13 +186,12 @@ def _notebook(stage):
     return notebooks_dir() / f"{stage}.ipynb"
 
 
-def _parameters_of(stage, run):
-    """Return the run's parameters that a stage's notebook takes, and its name."""
+def _select(stage, given):
+    """Return those of the given parameters that a stage's notebook takes."""
     import papermill
 
     known = papermill.inspect_notebook(str(_notebook(stage)))
-    given = {name: value for name, value in run.parameters.items() if name in known}
-    return given | {"run_name": run.name}
+    return {name: value for name, value in given.items() if name in known}
 
 
 def _say_what_happened(run, stage, error, last):
@@ -220,19 +218,16 @@ def _say_what_happened(run, stage, error, last):
 
 @contextlib.contextmanager
 def _lock(run):
-    """Hold the run for this pipeline; the system lets go of it when the process ends."""
-    with open(run.path(".lock"), "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise run.busy_error() from None
+    """Hold the run for this pipeline and the kernels that it starts."""
+    with run.lock("pipeline"):
         # The kernel of a pipeline that was killed needs a moment to notice it and end.
-        deadline = time.monotonic() + ORPHAN_SECONDS
-        while run.is_busy():
-            if time.monotonic() > deadline:
-                raise run.busy_error()
-            time.sleep(0.2)
-        yield
+        with run.lock("stage", timeout=ORPHAN_SECONDS):
+            pass
+        os.environ["CIFAR_PIPELINE"] = str(run.dir)
+        try:
+            yield
+        finally:
+            del os.environ["CIFAR_PIPELINE"]
 
 
 def estimate_minutes(run, stages):
@@ -268,7 +263,7 @@ def estimate_minutes(run, stages):
     return sum(seconds[stage] for stage in stages) / 60, known_from
 
 
-def open_trained_run(stage, run_name="", dataset="auto"):
+def open_trained_run(stage, run_name="", dataset="auto", **given):
     """Start a stage that needs trained weights, for a notebook that may be opened first.
 
     Args:
@@ -276,6 +271,7 @@ def open_trained_run(stage, run_name="", dataset="auto"):
         run_name: A run's name; empty takes the newest run with weights. Where there is none,
             notebook 3 is executed first, with the recipe `quick`, and says so.
         dataset: What notebook 3 trains on then.
+        **given: The notebook's other parameters, to be checked.
 
     Returns:
         A `Run` whose stage is started.
@@ -284,15 +280,17 @@ def open_trained_run(stage, run_name="", dataset="auto"):
         RunError: If there is no run of that name, or it has no weights.
         CifarError: If notebook 3 failed.
     """
+    check_notebook(run_name=run_name, dataset=dataset, **given)
     if not run_name and latest_run_with_weights() is None:
         print("There is no trained network yet: notebook 3 trains one now (recipe quick).")
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "03_training.ipynb"
+            parameters = _select(target.stem, {"dataset": dataset, "demo": False})
             try:
-                execute_notebook(_notebook(target.stem), target, {"dataset": dataset}, _print_epoch)
+                execute_notebook(_notebook(target.stem), target, parameters, _print_epoch)
             except (CellFailed, KernelDied) as error:
                 raise CifarError(f"Notebook 3 failed: {error}. Open it and run it.") from None
-    return start_trained_run(stage, run_name)
+    return start_trained_run(stage, run_name, dataset=dataset, **given)
 
 
 def _print_epoch(line):
