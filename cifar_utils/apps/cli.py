@@ -252,6 +252,15 @@ def notebooks():
 
 
 @main.command()
+def exercises():
+    """Copy the notebooks to exercises/ without solutions and outputs (`make exercises`)."""
+    from cifar_utils.apps.notebooks import write_exercises
+
+    for path in write_exercises():
+        click.echo(f"wrote exercises/{path.name}")
+
+
+@main.command()
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if something would change.")
 def links(check):
     """Write the project's address into every notebook (what `make links` calls).

@@ -14,7 +14,7 @@ import nbformat
 
 from cifar_utils.apps.execution import CellFailed, KernelDied, execute_notebook, stop_on_signals
 from cifar_utils.errors import CifarError
-from cifar_utils.paths import notebooks_dir, read_project_table, write_text
+from cifar_utils.paths import notebooks_dir, project_root, read_project_table, write_text
 from cifar_utils.runs.run import NOTEBOOKS, STAGES
 from cifar_utils.runs.store import create_run
 
@@ -35,7 +35,9 @@ from cifar_utils.apps.colab import set_up_colab; set_up_colab()  # missing? {adv
 UPLOADED_WHEEL = "/content/cifar_notebooks-*.whl"
 WITHOUT_ADDRESS = "Start `make lab`; in Colab, first upload the wheel that `make wheel` builds."
 WITH_ADDRESS = "Start `make lab`; in Colab, read above what pip says."
-SOLUTION = re.compile(r"<details>.*?</details>", re.DOTALL)
+SOLUTION = re.compile(r"<details>.*?</details>\n*", re.DOTALL)
+CODE_BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+KEY_TAG = "key"  # of cells that a student writes anew in the copy for exercises
 
 
 def list_notebooks():
@@ -189,3 +191,47 @@ def write_links(check=False):
         for path, linked in changed.items():
             write_text(path, linked)
     return list(changed)
+
+
+def list_solutions(notebook):
+    """Return the Python of the folded solutions to a notebook's exercises, in order.
+
+    Each runs in the notebook's kernel after all of its cells and the solutions before it.
+    """
+    cells = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    folded = "\n".join(block for source in cells for block in SOLUTION.findall(source))
+    return CODE_BLOCK.findall(folded)
+
+
+def strip_notebook(notebook):
+    """Turn a notebook into a copy for exercises: to be written and run by the reader.
+
+    Args:
+        notebook: An nbformat 4 notebook; changed in place. It loses the folded solutions, all
+            outputs, and the code of cells tagged `key`, of which the first comment remains.
+
+    Returns:
+        The same notebook.
+    """
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = SOLUTION.sub("", cell.source).rstrip()
+            continue
+        cell.outputs, cell.execution_count = [], None
+        if KEY_TAG in cell.metadata.get("tags", []):
+            comments = [line for line in cell.source.splitlines() if line.startswith("#")]
+            cell.source = (comments or ["# Your turn: write this cell."])[0]
+    return notebook
+
+
+def write_exercises():
+    """Write the copy for exercises of every notebook into `exercises/`; returns the paths.
+
+    The folder is not committed: it would only repeat the notebooks.
+    """
+    written = []
+    for path in list_notebooks():
+        notebook = strip_notebook(nbformat.read(path, as_version=4))
+        target = project_root() / "exercises" / path.name
+        written.append(write_text(target, nbformat.writes(notebook) + "\n"))
+    return written
