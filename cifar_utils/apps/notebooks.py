@@ -32,7 +32,7 @@ SETUP_CELL = """\
 try: import cifar_utils
 except ImportError: get_ipython().run_line_magic("pip", "install -q --no-deps {source}")
 from cifar_utils.apps.colab import set_up_colab; set_up_colab()  # missing? {advice}"""
-UPLOADED_WHEEL = "/content/cifar_notebooks-*.whl"
+UPLOADED_WHEEL = "/content/cifar_notebooks-*-any.whl"
 WITHOUT_ADDRESS = "Start `make lab`; in Colab, first upload the wheel that `make wheel` builds."
 WITH_ADDRESS = "Start `make lab`; in Colab, read above what pip says."
 SOLUTION = re.compile(r"<details>.*?</details>\n*", re.DOTALL)
