@@ -62,7 +62,7 @@ test-browser: $(TEST_READY) $(COLAB)/.ready  ## run the tests that look through 
 test-colab: $(COLAB)/.ready test-oldest  ## run the notebooks and what matters with Colab's versions
 	@CIFAR_CONSTRAINTS=constraints-colab.txt $(COLAB)/bin/python -m pytest \
 		-m "not slow and not onnx" $(COLAB_TESTS) $(ARGS)
-	@$(COLAB)/bin/python -m pytest tests/notebooks/test_execution.py $(ARGS)
+	@$(COLAB)/bin/python -m pytest tests/notebooks/test_nbval.py $(ARGS)
 
 test-oldest: $(OLDEST)/.ready  ## a smaller check with the oldest versions that are supported
 	@CIFAR_CONSTRAINTS=constraints-oldest.txt $(OLDEST)/bin/python -m pytest \
@@ -129,7 +129,7 @@ $(TEST_READY): $(LAB_READY)
 $(COLAB)/.ready: pyproject.toml constraints-colab.txt
 	@$(call venv,$(COLAB))
 	@$(call pip,$(COLAB)) --constraint constraints-colab.txt $(subst [and-cuda],-cpu,$(TENSORFLOW)) \
-		$(shell sed -n 's/^# installed: //p' constraints-colab.txt) pytest hypothesis 'setuptools>=77'
+		$(shell sed -n 's/^# installed: //p' constraints-colab.txt) pytest hypothesis nbval 'setuptools>=77'
 	@$(call pip,$(COLAB)) --no-deps --no-build-isolation --editable .
 	@$(COLAB)/bin/python -c "import sys; sys.modules['google.colab'] = sys; \
 		from cifar_utils.apps.colab import set_up_colab; set_up_colab()"
