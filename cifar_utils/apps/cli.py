@@ -245,10 +245,19 @@ def doctor():
 @main.command()
 def notebooks():
     """Execute the committed notebooks again, in place (what `make notebooks` calls)."""
-    from cifar_utils.apps.refresh import refresh_notebooks
+    from cifar_utils.apps.notebooks import refresh_notebooks
 
     for path in refresh_notebooks():
         click.echo(f"wrote {path.name}")
+
+
+@main.command()
+def exercises():
+    """Copy the notebooks to exercises/ without solutions and outputs (`make exercises`)."""
+    from cifar_utils.apps.notebooks import write_exercises
+
+    for path in write_exercises():
+        click.echo(f"wrote exercises/{path.name}")
 
 
 @main.command()
@@ -259,7 +268,7 @@ def links(check):
     It is read from [project.urls] in pyproject.toml, and goes into the "Open in Colab" badges and
     the set-up cells. Without an address there are no badges.
     """
-    from cifar_utils.apps.links import write_links
+    from cifar_utils.apps.notebooks import write_links
 
     changed = write_links(check)
     for path in changed:
