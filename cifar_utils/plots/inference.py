@@ -28,7 +28,7 @@ def plot_images(images: list[np.ndarray], captions: list[str], title: str) -> Fi
         captions: A text above each; may hold line breaks.
         title: Title of the figure.
     """
-    figure = new_figure(title, 0.75 + 0.2 * captions[0].count("\n") + 7 / len(images))
+    figure = new_figure(title, 0.62 + 0.15 * captions[0].count("\n") + 7 / len(images))
     places = figure.subplots(1, len(images), squeeze=False)[0]
     for place, image, caption in zip(places, images, captions, strict=True):
         show_image(place, image, caption, SMALL if len(images) > 3 else FONT)
@@ -60,8 +60,8 @@ def plot_prediction(
     best = order[0]
     told = f"{'unsure: ' if unsure else ''}{class_names[best]}, {percent(probs[best])}"
     figure = new_figure(f"Prediction: {told}", 2.9)
-    framed = "the photo, its crop framed" if box else "the photo"
-    images = [(photo, framed), (view, "what the network receives")]
+    framed = "the photo,\nits crop framed" if box else "the photo"
+    images = [(photo, framed), (view, "what the\nnetwork receives")]
     if np.array_equal(photo, view):  # an image of 32 x 32 pixels is given as it is
         images = [(view, "the image, given as it is")]
     *places, right = figure.subplots(1, len(images) + 1, width_ratios=[1] * len(images) + [1.3])
@@ -94,7 +94,7 @@ def plot_heat_map(photo: np.ndarray, heat: np.ndarray, label: str) -> Figure:
         heat: From `explain.compute_heat_map`: (height, width), in [0, 1].
         label: The class that the map is about.
     """
-    figure = new_figure(f"Regions that the prediction {label} depends on", 3.0)
+    figure = new_figure(f"Regions that the prediction {label} depends on", 2.7)
     left, right = figure.subplots(1, 2)
     show_image(left, photo, "the photo", FONT)
     grey = to_uint8(photo).mean(axis=2, keepdims=True).repeat(3, axis=2)
@@ -102,7 +102,7 @@ def plot_heat_map(photo: np.ndarray, heat: np.ndarray, label: str) -> Figure:
     show_image(right, (0.55 * grey / 255 + 0.45), "the same in grey, with the map over it", FONT)
     # The square root, else all but the peak would look the same; where there is none, no colour.
     shown = np.sqrt(heat)
-    right.imshow(shown, cmap=HEAT_COLOURS, vmin=0, vmax=1, alpha=0.75 * np.clip(3 * shown, 0, 1))
+    right.imshow(shown, cmap=HEAT_COLOURS, vmin=0, vmax=1, alpha=0.65 * np.clip(3 * shown, 0, 1))
     scale = figure.colorbar(
         ScalarMappable(cmap=HEAT_COLOURS), ax=right, ticks=np.sqrt([0, 0.1, 0.25, 0.5, 1]), pad=0.03
     )
