@@ -85,7 +85,7 @@ def open_picture(source, side=None) -> Image.Image:
             if side is not None:
                 _check_size(name, image)  # before a JPEG is told to come smaller
                 image.draft("RGB", (side, side))
-            return _decode(image, name)
+            return _decode(image, name, own=True)
 
 
 def describe_orientation(source) -> str:
@@ -234,15 +234,17 @@ def _explain_bytes(data):
 # ---------- pixels ------------------------------------------------------------------------------
 
 
-def _decode(image, name):
+def _decode(image, name, own=False):
     """Turn an opened image into upright RGB, after a look at its size."""
     _check_size(name, image)
     try:
         image.load()
         upright = _upright(image)
-        if upright is not image and upright.mode == "RGB":
-            # A turned image is a new one already: at 64 megapixels a copy takes 256 MB.
-            return _with_note(upright, "")
+        ours = own or upright is not image  # nobody else holds its pixels
+        if ours and upright.mode == "RGB" and "transparency" not in upright.info:
+            # They are not copied: at 64 megapixels that takes 256 MB. A new image around them
+            # leaves the file's metadata behind.
+            return _with_note(upright._new(upright.im), "")
         return _with_note(*_to_rgb(upright, image.format))
     except ImageError:
         raise

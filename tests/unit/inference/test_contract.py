@@ -96,8 +96,8 @@ def test_logits_get_a_softmax_and_other_numbers_are_refused(keras, tmp_path):
         Classifier.load(save(network(keras, last="sigmoid"), tmp_path))
 
 
-@pytest.mark.parametrize("kind", ["uint8", "int8"])
-@pytest.mark.parametrize("scale", ["0..1", "-1..1"])
+@pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
+@pytest.mark.parametrize(("kind", "scale"), [("uint8", "0..1"), ("int8", "-1..1")])
 def test_quantised_inputs_and_outputs_are_read(keras, tmp_path, kind, scale):
     import tensorflow as tf
 
