@@ -1,7 +1,7 @@
 """The classifier predicts for any image, with a model from anywhere, or says what is wrong."""
 
+import ast
 import copy
-import io
 import json
 import multiprocessing
 import pickle
@@ -12,9 +12,11 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+from cifar_utils import plots
 from cifar_utils.data import CLASS_NAMES, load_dataset
+from cifar_utils.data.preprocessing import scale_images
 from cifar_utils.errors import CifarError, ImageError, ModelError, ParameterError
 from cifar_utils.evaluation.calibration import (
     Calibration,
@@ -23,10 +25,11 @@ from cifar_utils.evaluation.calibration import (
     measure_answers,
 )
 from cifar_utils.evaluation.tta import average_views, make_views
-from cifar_utils.inference import engines
+from cifar_utils.inference import engines, list_samples, open_picture
 from cifar_utils.inference.classifier import Classifier
 from cifar_utils.inference.export import write_model
 from cifar_utils.inference.sources import ModelSource
+from cifar_utils.paths import notebooks_dir
 
 
 @pytest.fixture(scope="session")
@@ -96,23 +99,6 @@ def test_predict_ranks_the_classes(classifier, images):
     ]
     assert str(prediction).startswith(f"{prediction.label} {prediction.confidence:.1%}, ")
     np.testing.assert_array_equal(prediction.view, images[0])
-
-
-def test_a_path_bytes_image_and_array_get_the_same_answer(classifier, images, tmp_path):
-    image = Image.fromarray(images[1])
-    path = tmp_path / "picture.png"
-    image.save(path)
-    expected = classifier.predict(images[1]).probs
-    for source in (path, str(path), path.read_bytes(), image):
-        assert classifier.predict(source).probs == expected
-
-
-def test_a_photo_of_any_size_is_seen_as_32x32(classifier):
-    buffer = io.BytesIO()
-    Image.new("RGB", (640, 480), (10, 200, 30)).save(buffer, "JPEG")
-    assert classifier.predict(buffer.getvalue()).view.shape == (32, 32, 3)
-    with pytest.raises(ImageError):
-        classifier.predict(b"no picture")
 
 
 def test_wrong_batches_are_refused(classifier, images):
@@ -462,3 +448,35 @@ def test_a_chosen_square_is_answered_alone_and_as_sure_as_a_photographs_crop(ima
     np.testing.assert_array_equal(alone.view, first[0][0])
     one_of_many = shipped.predict_prepared([(np.repeat(first[0], 2, axis=0), first[1] * 2)])[0]
     np.testing.assert_allclose(alone.probs, one_of_many.probs, atol=1e-5)
+
+
+# ---------- notebook 05 -------------------------------------------------------------------------
+
+
+def test_what_notebook_05_spells_out_is_what_the_classifier_does(run_dir, tiny_model, capsys):
+    cells = json.loads((notebooks_dir() / "05_inference_widget.ipynb").read_text("utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+    def run(words):
+        (source,) = [source for source in code if words in source]
+        exec(source, names)
+
+    loaded = Classifier.load(run_dir, views="one")
+    names = {"np": np, "Image": Image, "ImageOps": ImageOps, "plots": plots, "classifier": loaded}
+    names |= {"list_samples": list_samples, "open_picture": open_picture, "show": lambda *_: None}
+    run("def read_photo")
+    names |= {"photo": names["cat"], "model_path": str(run_dir / "model1.h5")}
+    run("square.resize")
+    crops, boxes, _ = loaded.prepare(list_samples()["cat"])
+    assert (names["left"], names["top"]) == boxes[0][:2]
+    np.testing.assert_array_equal(np.asarray(names["small"]), crops[0])
+    run('astype("float32")')
+    np.testing.assert_array_equal(names["x"], scale_images(crops[:1]))
+    capsys.readouterr()
+    run("load_model")
+    probs = tiny_model(scale_images(crops[:1]))[0]
+    told = ast.literal_eval(capsys.readouterr().out)
+    assert told == {
+        name: round(float(p), 3) for name, p in zip(loaded.class_names, probs, strict=True)
+    }
+    np.testing.assert_allclose(loaded.predict_batch(crops[:1])[0], probs, atol=1e-5)
