@@ -114,25 +114,6 @@ def describe_orientation(source) -> str:
     return "The file does not say which side is up: it is taken as it is stored."
 
 
-def open_reduced(data, side) -> Image.Image:
-    """Read an image for a thumbnail: `open_picture(data, side)`."""
-    return open_picture(data, side)
-
-
-def measure_picture(data, side=None) -> int:
-    """Return how many pixels decoding an image's bytes holds at a time, from its header."""
-    _check_bytes(len(data), "The image")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with _identify(data, "The image") as image:
-            _check_size("The image", image)
-            whole = image.width * image.height
-            if side is None or image.info.get("progressive"):  # its decoder keeps everything
-                return whole
-            image.draft("RGB", (side, side))
-            return image.width * image.height
-
-
 # ---------- files and streams -------------------------------------------------------------------
 
 
