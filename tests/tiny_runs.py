@@ -8,7 +8,7 @@ import time
 from cifar_utils import models
 from cifar_utils.backend import keras
 from cifar_utils.data import load_dataset
-from cifar_utils.inference.run_models import save_trained
+from cifar_utils.inference.export import save_for_classifier
 from cifar_utils.runs import Run, read_preprocessing
 from cifar_utils.runs.store import create_run
 from cifar_utils.training import (
@@ -108,7 +108,7 @@ def train(run, callbacks=(), network=None, lr_schedule=None, preprocessing=None,
                 callbacks=[FollowEpoch(batches), checkpoint, *callbacks, *stops, Progress(run)],
             )
     model = models.unfuse(model)
-    save_trained(run, model, val_images, val_labels)
+    save_for_classifier(run, model, val_images, val_labels)
     return model, checkpoint.history
 
 

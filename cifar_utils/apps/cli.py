@@ -218,11 +218,11 @@ def export(name, kinds, output):
     """
     if output and len(kinds) > 1:
         raise ParameterError("--output names one file: give one --format with it.")
-    from cifar_utils.inference import exports
+    from cifar_utils.inference.export import describe_export
+    from cifar_utils.inference.export import export as export_network
 
-    network = exports.find_network(name)
     for kind in kinds:
-        click.echo(exports.describe_export(exports.export(network, kind, output)))
+        click.echo(describe_export(export_network(name, kind, output)))
 
 
 @main.command()
@@ -245,10 +245,19 @@ def doctor():
 @main.command()
 def notebooks():
     """Execute the committed notebooks again, in place (what `make notebooks` calls)."""
-    from cifar_utils.apps.refresh import refresh_notebooks
+    from cifar_utils.apps.notebooks import refresh_notebooks
 
     for path in refresh_notebooks():
         click.echo(f"wrote {path.name}")
+
+
+@main.command()
+def exercises():
+    """Copy the notebooks to exercises/ without solutions and outputs (`make exercises`)."""
+    from cifar_utils.apps.notebooks import write_exercises
+
+    for path in write_exercises():
+        click.echo(f"wrote exercises/{path.name}")
 
 
 @main.command()
@@ -259,7 +268,7 @@ def links(check):
     It is read from [project.urls] in pyproject.toml, and goes into the "Open in Colab" badges and
     the set-up cells. Without an address there are no badges.
     """
-    from cifar_utils.apps.links import write_links
+    from cifar_utils.apps.notebooks import write_links
 
     changed = write_links(check)
     for path in changed:

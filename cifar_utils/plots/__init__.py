@@ -7,10 +7,8 @@ uses shape, pattern or text beside colour, in colours that any colour vision can
 from cifar_utils.plots.evaluation import (
     plot_class_scores,
     plot_confusion_matrix,
-    plot_heat_map,
     plot_metrics,
     plot_mistakes,
-    plot_prediction,
     plot_reliability,
     plot_test_set_leak,
     plot_threshold,
@@ -23,6 +21,7 @@ from cifar_utils.plots.exploration import (
     plot_duplicate_pairs,
     plot_mean_images,
 )
+from cifar_utils.plots.inference import plot_heat_map, plot_images, plot_prediction
 from cifar_utils.plots.model import plot_kernel_steps, plot_maps, plot_model_diagram
 from cifar_utils.plots.preprocessing import plot_augmentations, plot_scaling, plot_split
 from cifar_utils.plots.sliders import show_sliders
@@ -54,6 +53,7 @@ __all__ = [
     "plot_descent",
     "plot_duplicate_pairs",
     "plot_heat_map",
+    "plot_images",
     "plot_kernel_steps",
     "plot_kernels",
     "plot_learning_rates",

@@ -1,7 +1,6 @@
 """Figures of what a trained network gets right and wrong (notebooks 04 and 05)."""
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -282,64 +281,4 @@ def plot_threshold(
     percent_axis(axes.xaxis)
     percent_axis(axes.yaxis)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT)
-    return figure
-
-
-def plot_prediction(
-    photo: np.ndarray,
-    view: np.ndarray,
-    probs: np.ndarray,
-    class_names: tuple[str, ...],
-    top: int = 5,
-    unsure: bool = False,
-) -> Figure:
-    """Draw one photo, the pixels that the network received, and the most probable classes.
-
-    Args:
-        photo: As it came, uint8 or floats in [0, 1], shape (height, width, 3).
-        view: The 32 x 32 pixels that the network received, uint8, shape (32, 32, 3).
-        probs: Class probabilities, shape (classes,).
-        class_names: The class names.
-        top: How many classes are drawn.
-        unsure: Whether the prediction is called unsure.
-    """
-    probs = np.asarray(probs, float)
-    order = np.argsort(-probs, kind="stable")[:top]
-    best = order[0]
-    told = f"{'unsure: ' if unsure else ''}{class_names[best]}, {percent(probs[best])}"
-    figure = new_figure(f"Prediction: {told}", 2.9)
-    images = [(photo, "the photo"), (view, "what the network receives")]
-    if np.array_equal(photo, view):  # an image of 32 x 32 pixels is given as it is
-        images = [(view, "the image, given as it is")]
-    *places, right = figure.subplots(1, len(images) + 1, width_ratios=[1] * len(images) + [1.3])
-    for place, (image, caption) in zip(places, images, strict=True):
-        show_image(place, image, caption, FONT)
-    style_axes(right, "most probable classes", "probability")
-    colours = [BLUE if class_id == best else "#9ecae1" for class_id in order]
-    right.barh(np.arange(len(order)), probs[order], color=colours, height=0.7)
-    names = [f"{class_names[i]}  {percent(probs[i])}" for i in order]
-    right.set_yticks(np.arange(len(order)), names)
-    right.invert_yaxis()
-    right.set_xlim(0, 1)
-    right.set_xticks([0, 0.5, 1])
-    percent_axis(right.xaxis)
-    return figure
-
-
-def plot_heat_map(photo: np.ndarray, drawn: np.ndarray, label: str) -> Figure:
-    """Draw a photo beside its heat map.
-
-    Args:
-        photo: As it came, uint8, shape (height, width, 3).
-        drawn: What `explain.draw_heat_map` made of it, as an array.
-        label: The class that the map is about.
-    """
-    figure = new_figure(f"Regions that the prediction {label} depends on", 3.2)
-    left, right = figure.subplots(1, 2)
-    show_image(left, photo, "the photo", FONT)
-    show_image(right, drawn, "the same, by importance", FONT)
-    scale = figure.colorbar(ScalarMappable(cmap="gray"), ax=right, ticks=[0, 1], pad=0.03)
-    scale.ax.set_yticklabels(["none", "most"], fontsize=SMALL)
-    scale.set_label(f"loss of {label} when hidden", fontsize=SMALL)
-    scale.outline.set_visible(False)
     return figure

@@ -59,7 +59,7 @@ FIGURES = {
     "prediction": lambda: plots.plot_prediction(
         np.zeros((300, 200, 3), np.uint8), IMAGES[0], PROBS[0], CLASS_NAMES
     ),
-    "heat_map": lambda: plots.plot_heat_map(IMAGES[0], IMAGES[1], "cat"),
+    "heat_map": lambda: plots.plot_heat_map(IMAGES[0], np.eye(32), "cat"),
 }
 
 
