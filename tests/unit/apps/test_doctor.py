@@ -141,7 +141,8 @@ def test_a_command_that_is_missing_or_fails_says_nothing():
 
 
 def test_the_estimate_counts_each_image_size_for_its_epochs(monkeypatch):
-    monkeypatch.setattr("cifar_utils.training.loop.compile_model", lambda recipe, steps: None)
+    compiled = "cifar_utils.training.optimizers.compile_model"
+    monkeypatch.setattr(compiled, lambda model, recipe, steps: model)
     monkeypatch.setattr(doctor, "_time_step", lambda model, n, size, budget: {24: 1, 32: 2}[size])
     recipe = dataclasses.replace(RECIPES["quick"], precision="float32")
     steps, validation = 45_000 / 250, 5_000 / 250 * 2 / 3
