@@ -5,8 +5,6 @@ with the very batches that it would have had, and every backend is given the sam
 """
 
 import functools
-import itertools
-import time
 
 import numpy as np
 
@@ -226,24 +224,3 @@ class FollowEpoch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Draw the epoch's plan before its first batch is asked for."""
         self.batches.epoch = epoch
-
-
-def measure_throughput(batches, seconds=2.0):
-    """Measure how fast a source gives images, nothing else running.
-
-    Args:
-        batches: What `AugmentedBatches.stream` returned.
-        seconds: For how long, at least.
-
-    Returns:
-        Images per second, after a first pass over three batches that is not counted.
-    """
-    for _ in itertools.islice(iter(batches), 3):
-        pass
-    count, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        for images, _ in batches:
-            count += int(np.shape(images)[0])
-            if time.perf_counter() - start >= seconds:
-                break
-    return count / (time.perf_counter() - start)
