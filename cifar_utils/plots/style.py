@@ -171,5 +171,4 @@ def show_figure(figure, alt, synthetic=False):
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Description": alt})
     width = round(figure.get_size_inches()[0] * DPI / 2)
-    # Not `alt=`: the IPython 7 of Colab does not know it.
-    return Image(data=buffer.getvalue(), width=width, metadata={"alt": alt})
+    return Image(data=buffer.getvalue(), width=width, alt=alt)
