@@ -32,6 +32,8 @@ ORPHAN_SECONDS = 10.0  # ipykernel notices within a second or two that its paren
 class Interrupted(CifarError):
     """The user, or the system, asked the pipeline to stop."""
 
+    exit_code = 130
+
 
 def choose_stages(run, from_stage=None, only=None):
     """Choose what to execute.
