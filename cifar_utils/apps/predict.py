@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -15,8 +16,9 @@ from cifar_utils.paths import expand_home
 
 HEAT_SUFFIX = ".heat.png"
 STANDARD_INPUT = "-"
-# A spreadsheet computes cells that begin like this; the wide forms are those of Japanese keyboards.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# A spreadsheet computes a cell that begins like this; the wide forms are on Japanese keyboards.
+# Excel takes semicolons for separators in many countries, so that a cell may begin after one, too.
+FORMULA = re.compile(r"(?:^|(?<=[;\t\r\n])) *(?=[=+\-@\t\r\n＝＋－＠])")
 BYTE_ORDER_MARK = "\ufeff"  # without it Excel takes UTF-8 for the system's old code page
 
 
@@ -254,9 +256,8 @@ def _list_cells(row, top):
 
 
 def _defuse(cell):
-    """Put an apostrophe before a text that a spreadsheet would compute."""
-    is_formula = isinstance(cell, str) and (cell.lstrip(" ") or " ").startswith(FORMULA_STARTS)
-    return f"'{cell}" if is_formula else cell
+    """Put an apostrophe wherever a spreadsheet would begin to compute."""
+    return FORMULA.sub(r"'\g<0>", cell) if isinstance(cell, str) else cell
 
 
 def save_heat_map(classifier, source, name, folder):

@@ -1,4 +1,4 @@
-"""`predict`, `export`, help and exit codes of the command line, as a person at a shell meets them."""
+"""`predict`, `export`, help and exit codes of the command line, for a person at a shell."""
 
 import csv
 import io
@@ -184,10 +184,10 @@ def test_programs_get_names_unchanged_and_spreadsheets_no_formulas():
             for row in csv.reader(io.StringIO(sheet[1:], newline=""), delimiter=separator)
             for cell in row
         ]
+        assert "'=1+1.jpg" in ";".join(cells)
         assert not [
-            cell for cell in cells if cell.strip(" ")[:1] in set("=+-@\t\r\n＝＋－＠") - {""}
+            cell for cell in cells if cell.strip(" ").startswith(tuple("=+-@\t\r\n＝＋－＠"))
         ]
-    assert "'=1+1.jpg" in cells or '"\'=1+1.jpg"' in sheet
 
 
 def test_test_images_by_number():
@@ -215,7 +215,7 @@ def test_heat_maps_never_replace_a_file_and_cost_no_prediction(folder, tmp_path)
         (2, ["predict"], "Name an image"),
         (1, ["predict", "--model", "fats", "x.png"], "'fast'"),
         (2, ["predict", "--views", "two", "x.png"], "one, mirrored, six"),
-        (2, ["predict", "--backend", "CUDA", "x.png"], "'CUDA'"),
+        (1, ["predict", "--backend", "CUDA", "x.png"], "'CUDA'"),
         (2, ["predict", "--top", "11", "x.png"], "11"),
         (2, ["predict", "--test-image", "x"], "'x'"),
         (2, ["predict", "--test-image", "1000000"], "0 to 999"),
