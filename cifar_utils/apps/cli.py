@@ -23,7 +23,7 @@ SECTIONS = {
 # By backend: the wheels under whose names it may be installed.
 BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",), "torch": ("torch",)}
 MODEL_HELP = "A run, a model file or a shipped model; default: the shipped one."
-SCALE_HELP = "Range of the model's input, such as 0..1; default: found out from the model."
+SCALE_HELP = "The model's input: 0..1, 0..255 or -1..1; default: found out from the model."
 
 
 class SectionedGroup(click.Group):
@@ -170,8 +170,8 @@ def predict(paths, model, top, form, numbers, views, backend, input_scale, heat_
     files and folders are left out. The path `-` reads one image from standard input.
 
     Exits with 0 only if every image was read; each that was not has one line on stderr.
-    For a spreadsheet, save the CSV of the page or of the widget: there, names that begin like a
-    formula cannot run as one.
+    --csv is for programs. For a spreadsheet take the widget's download: Excel reads its accents,
+    and no name in it can run as a formula.
 
     \b
     Examples:
