@@ -47,7 +47,7 @@ def find_upward_imports(module, source):
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             imported += [node.value] if node.value.replace(".", "").isidentifier() else []
     here = find_room(module)
-    below = ROOMS[ROOMS.index(here) :] + ("plots",) if here in ROOMS else [here]
+    below = (*ROOMS[ROOMS.index(here) :], "plots") if here in ROOMS else [here]
     allowed = {"", *below}
     imported = [name for name in imported if name.startswith("cifar_utils.")]
     return [name for name in imported if find_room(name) not in allowed]
