@@ -6,6 +6,7 @@ drop zone has reported that it runs, the core upload button is shown, and result
 
 import html
 from collections.abc import Iterable
+from dataclasses import replace
 
 import ipywidgets as widgets
 
@@ -111,7 +112,9 @@ class ClassifierPanel(widgets.VBox):
             self.say(f"Reading {name}{f', {rest} more to come' if rest else ''} …")
             try:
                 photo = open_picture(source)
-                prediction = self.classifier.predict(photo)
+                # The note is on the opened file only: what is opened already has plain pixels.
+                note = photo.info.get("note", "")
+                prediction = replace(self.classifier.predict(photo), note=note)
                 card = ResultCard(self, name, photo, prediction, describe_orientation(source))
                 self._add_result(card, prediction.to_dict(name, TOP))
                 self._done += 1
