@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from PIL import Image
 from cifar_utils.apps.cli import main
 from cifar_utils.apps.predict import list_images, render_csv, render_spreadsheet
 from cifar_utils.inference.samples import list_samples
+from cifar_utils.paths import project_root
 
 COMMAND = [sys.executable, "-m", "cifar_utils"]
 CAT = list_samples()["cat"]
@@ -224,7 +226,7 @@ def test_heat_maps_never_replace_a_file_and_cost_no_prediction(folder, tmp_path)
         (2, ["predict", "--no-such-option"], "--no-such-option"),
         (2, ["predic"], "'predict'"),
         (2, ["export", "fast", "--format", "trt"], "keras"),
-        (1, ["export", "fats", "--format", "h5"], "'fats'"),
+        (1, ["export", "fats", "--format", "h5"], "'fast'"),
         (2, ["export", "fast", "--format", "h5", "--format", "onnx", "--output", "x"], "--output"),
         (2, ["run", "--resume", "--only", "04"], "--resume"),
     ],
@@ -291,3 +293,14 @@ def test_export_from_the_shell(tmp_path):
     assert run_command(*export, cwd=tmp_path).returncode == 2  # it exists already
     done = run_command("predict", CAT, "--model", tmp_path / "a.tflite")
     assert ": cat " in done.stdout
+
+
+def test_the_guide_names_the_options_and_keys_that_there_are(folder):
+    guide = (project_root() / "docs" / "inference.md").read_text(encoding="utf-8")
+    commands = re.findall(r"python -m cifar_utils (\w+)(.*?)(?:#|`|>|$)", guide, re.MULTILINE)
+    for name, arguments in commands:
+        options = {option for one in main.commands[name].params for option in one.opts}
+        assert set(re.findall(r"--[\w-]+", arguments)) <= options
+    document = json.loads(run_command("predict", folder, "--json").stdout)
+    keys = {*document, *(key for row in document["pictures"] for key in row)}
+    assert {key for key in keys if f"`{key}`" not in guide} == set()
