@@ -56,7 +56,7 @@ def list_images(paths):
 
 def _describe_left_out(left_out):
     """Return one sentence on what was counted, or nothing."""
-    told = ", ".join(f"{count} {what}" for what, count in left_out.items() if count)
+    told = ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in left_out.items() if n)
     return f"Left out of the folders: {told}." if told else ""
 
 
@@ -79,12 +79,12 @@ def walk_folder(folder, left_out):
         for parent, folders, names in walk:
             status = os.stat(parent)
             if (status.st_dev, status.st_ino) in visited:
-                left_out["linked folder(s) visited already"] += 1
+                left_out["repeated link"] += 1
                 folders.clear()
                 continue
             visited.add((status.st_dev, status.st_ino))
             hidden = [name for name in folders if is_hidden_name(name)]
-            left_out["hidden folder(s)"] += len(hidden)
+            left_out["hidden folder"] += len(hidden)
             folders[:] = [name for name in folders if name not in hidden]
             waiting += [path for name in folders if os.path.islink(path := Path(parent, name))]
             for name in names:
@@ -99,13 +99,13 @@ def walk_folder(folder, left_out):
 def _other_kind(path):
     """Return what a file of a folder is if it is no image to classify, else nothing."""
     if path.suffix.lower() not in PICTURE_SUFFIXES:
-        return "other file(s)"
+        return "other file"
     if not is_picture_name(path.name):
-        return "hidden file(s)"
+        return "hidden file"
     if path.name.endswith(HEAT_SUFFIX):
-        return "heat map(s)"
+        return "heat map"
     # A pipe would block the command; a link that leads nowhere is listed, and reading it says so.
-    return "device(s) or pipe(s)" if _is_stream(path) else ""
+    return "pipe" if _is_stream(path) else ""
 
 
 def _is_stream(path):

@@ -21,13 +21,8 @@ SMALLEST_CROP = 20  # percent of the shorter side
 class ResultCard(widgets.VBox):
     """A prediction, and buttons that open a closer look at it below.
 
-    Args:
-        panel: The `ClassifierPanel` that shows it; its `classifier`, `screen`, `guard` and
-            `find_nearest` are used.
-        name: What the photo is called.
-        photo: The photo as an RGB image.
-        prediction: The classifier's `Prediction`.
-        orientation: What `images.describe_orientation` states about its file.
+    The `panel` gives the classifier and the way to show HTML; `orientation` is what
+    `images.describe_orientation` states about the photo's file.
 
     Attributes:
         prediction: The same.

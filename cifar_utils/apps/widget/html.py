@@ -25,17 +25,10 @@ TILES = '<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start
 
 
 def render_prediction_html(prediction, name, photo=None, top=5) -> str:
-    """Render a prediction.
+    """Render a prediction: the photo, the network's view of it, and the most probable classes.
 
-    Args:
-        prediction: An `inference.Prediction`.
-        name: What the photo is called; escaped here.
-        photo: The photo as a PIL image, of which a thumbnail is embedded; None shows none.
-        top: How many classes to list.
-
-    Returns:
-        One `<figure>`: the photo with a line around what the network was given of it, that view,
-        the top classes with their percentages.
+    Of the `photo`, a PIL image, a thumbnail is embedded, with a line around what the network was
+    given; None shows none.
     """
     row = prediction.to_dict(name, top)
     images = "" if photo is None else _thumbnail(photo, prediction.box, name)
@@ -56,14 +49,7 @@ def render_prediction_html(prediction, name, photo=None, top=5) -> str:
 
 
 def render_diagnosis_html(prediction, orientation, detail, diagnosis) -> str:
-    """Render why a prediction may be wrong.
-
-    Args:
-        prediction: The `inference.Prediction` in question.
-        orientation: What `images.describe_orientation` states about the file.
-        detail: What `diagnosis.describe_detail` states about the photo.
-        diagnosis: A `diagnosis.Diagnosis`.
-    """
+    """Render why a prediction may be wrong: a `Diagnosis`, and two sentences on file and photo."""
     view = render_image_html(Image.fromarray(prediction.view), "The 32 by 32 pixels", PIXELATED)
     hints = "".join(f"<li>{html.escape(hint)}</li>" for hint in diagnosis.hints)
     parts = [
@@ -88,13 +74,7 @@ def render_diagnosis_html(prediction, orientation, detail, diagnosis) -> str:
 
 
 def render_table_html(rows, spreadsheet) -> str:
-    """Render all predictions so far as a table, with a link that saves them.
-
-    Args:
-        rows: Dicts as `Prediction.to_dict` makes them; of an image that could not be read, its
-            `picture` and `error`.
-        spreadsheet: The same as text for the download: what `predict.render_spreadsheet` returns.
-    """
+    """Render all rows as a table, with a link that saves them: the text `spreadsheet`."""
     body = "".join(
         f'<tr><th scope="row" style="{LEFT}">{html.escape(row["picture"])}</th>{_cells(row)}</tr>'
         for row in rows
@@ -130,14 +110,7 @@ def render_error_html(name, error) -> str:
 
 
 def render_image_html(image, alt, style="", kind="PNG") -> str:
-    """Embed a PIL image.
-
-    Args:
-        image: RGB image.
-        alt: Its text alternative; escaped here.
-        style: CSS.
-        kind: "PNG" or "JPEG".
-    """
+    """Embed a PIL image, as a "PNG" or "JPEG" file."""
     buffer = io.BytesIO()
     image.save(buffer, kind)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")

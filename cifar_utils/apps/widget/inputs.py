@@ -23,16 +23,7 @@ NO_DATA = "CIFAR-10 is not on this machine. 'python -m cifar_utils data' says ho
 
 
 class PhotoInputs(widgets.VBox):
-    """The ways in.
-
-    Args:
-        panel: The `ClassifierPanel` that classifies what comes: its methods `classify`, `refuse`,
-            `use_parts`, `say`, `guard` and `load_data` are called.
-        samples: Paths, or pairs (name, image).
-
-    Attributes:
-        drop, upload, path, path_button, samples, number, number_button: The ways in.
-    """
+    """The ways in; each hands on `(name, source)` pairs to the panel's `classify`."""
 
     def __init__(self, panel, samples):
         super().__init__()
