@@ -12,8 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from cifar_utils.data import load_dataset
-from cifar_utils.inference.conversion import SUFFIXES
-from cifar_utils.inference.exports import CHECKED_IMAGES, export_model, read_in_own_process
+from cifar_utils.inference.export import (
+    CHECKED_IMAGES,
+    SUFFIXES,
+    export_model,
+    read_in_own_process,
+)
 from cifar_utils.inference.pretrained import load_pretrained
 from cifar_utils.inference.sources import find_shipped
 from cifar_utils.paths import write_json

@@ -110,7 +110,7 @@ def main():
         print(json.dumps(measure_row(*row)))
         return
     from cifar_utils.evaluation.tta import VIEWS
-    from cifar_utils.inference.exports import export
+    from cifar_utils.inference.export import export
     from cifar_utils.paths import write_json
     from cifar_utils.runs.machine import detect_processor
 

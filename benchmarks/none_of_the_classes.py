@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cifar_utils.data import CLASS_NAMES, load_dataset
-from cifar_utils.evaluation.uncertainty import compute_wilson_interval
+from cifar_utils.evaluation.metrics import compute_wilson_interval
 from cifar_utils.inference.classifier import Classifier
 from cifar_utils.paths import write_json
 

@@ -21,8 +21,8 @@ import numpy as np
 from cifar_utils.data import CLASS_NAMES, load_dataset
 from cifar_utils.data.preprocessing import split_train_val
 from cifar_utils.evaluation.calibration import fit_calibration, measure_answers
+from cifar_utils.evaluation.metrics import compute_wilson_interval
 from cifar_utils.evaluation.scenes import make_scenes
-from cifar_utils.evaluation.uncertainty import compute_wilson_interval
 from cifar_utils.inference.classifier import Classifier
 from cifar_utils.inference.crops import cut_out, letterbox, square_at, whole
 from cifar_utils.inference.images import open_picture

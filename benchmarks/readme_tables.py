@@ -16,9 +16,9 @@ from pathlib import Path
 
 from cifar_utils.apps.report_rows import format_seconds
 from cifar_utils.evaluation.metrics import DOCUMENTED
-from cifar_utils.evaluation.uncertainty import METRIC_NAMES
 from cifar_utils.inference.pretrained import list_pretrained, read_card
 from cifar_utils.paths import project_root, write_text
+from cifar_utils.plots.evaluation import METRIC_NAMES
 from cifar_utils.runs.recipes import RECIPES
 from cifar_utils.runs.references import load_leak, load_references
 from cifar_utils.training.experiments import (

@@ -71,7 +71,7 @@ def make_card(run, engine):
     Returns:
         The card, JSON-ready.
     """
-    from cifar_utils.inference.run_models import fit_calibrations, make_classifier
+    from cifar_utils.inference.export import fit_calibrations, make_classifier
     from cifar_utils.training.loop import get_preprocessing
 
     data, info = run.dataset, run.info
@@ -182,8 +182,8 @@ def render_card(card):
 
 def main(names):
     """Choose, evaluate, write."""
-    from cifar_utils.inference.conversion import write_model
-    from cifar_utils.inference.run_models import load_model
+    from cifar_utils.inference.export import write_model
+    from cifar_utils.inference.sources import load_run_model as load_model
 
     if not names:
         raise RunError("Name the runs to choose from: python benchmarks/ship_weights.py RUN …")

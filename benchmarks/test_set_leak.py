@@ -16,8 +16,8 @@ import numpy as np
 
 from cifar_utils.backend import keras
 from cifar_utils.errors import CifarError
-from cifar_utils.evaluation.uncertainty import add_interval, compute_wilson_interval
-from cifar_utils.inference.run_models import load_model
+from cifar_utils.evaluation.metrics import add_interval, compute_wilson_interval
+from cifar_utils.inference.sources import load_run_model as load_model
 from cifar_utils.models.documented import build_model
 from cifar_utils.paths import atomic_path, relative_to_project, write_json
 from cifar_utils.runs.references import LEAK_FILE, reference_dir

@@ -12,7 +12,12 @@ from cifar_utils.paths import project_root, write_text
 
 ROOT = project_root()
 PAGE = ROOT / "docs" / "api.md"
-TOP = ("Classifier", "load_dataset", "load_pretrained", "show_classifier")
+TOP = {
+    "Classifier": "cifar_utils.inference",
+    "load_dataset": "cifar_utils.data",
+    "load_pretrained": "cifar_utils.inference",
+    "show_classifier": "cifar_utils.apps.widget.panel",
+}
 FOR_USERS = {  # besides what notebooks import
     "cifar_utils.inference": ("Classifier", "Prediction", "load_pretrained"),
     "cifar_utils.data": ("Dataset", "load_dataset", "load_local_dataset", "CLASS_NAMES"),
@@ -42,13 +47,14 @@ def render_page() -> str:
         for module, name in find_imports(read_code(path)):
             surface.setdefault(module, set()).add(name)
     parts = [INTRODUCTION, _render_table("cifar_utils", TOP)]
-    parts += [_render_table(module, sorted(surface[module])) for module in sorted(surface)]
+    for module in sorted(surface):
+        parts.append(_render_table(module, dict.fromkeys(sorted(surface[module]), module)))
     return "\n".join(parts)
 
 
-def _render_table(module, names):
-    """Return the section of one module."""
-    rows = [f"| `{name}` | {find_purpose(module, name)} |" for name in names]
+def _render_table(module, homes):
+    """Return the section of one module, from a dict of its names and where each is defined."""
+    rows = [f"| `{name}` | {find_purpose(home, name)} |" for name, home in homes.items()]
     return "\n".join([f"## {module}\n", "| name | purpose |", "|---|---|", *rows, ""])
 
 
@@ -90,24 +96,31 @@ def find_purpose(module, name) -> str:
     """Return the first sentence of a name's docstring, or of the comment above a constant.
 
     Raises:
-        LookupError: If the module has no such name, or the name has neither.
+        LookupError: If the module has no such name.
     """
-    text = find_source(module).read_text(encoding="utf-8")
+    source = find_source(module)
+    # A room's face loads its names when they are first used: they are in one of its modules.
+    files = sorted(source.parent.glob("*.py")) if source.name == "__init__.py" else []
+    for file in (source, *files):
+        purpose = _read_purpose(file.read_text(encoding="utf-8"), name)
+        if purpose:
+            return purpose
+    raise LookupError(f"{module} has no {name}.")
+
+
+def _read_purpose(text, name):
+    """Return the purpose of a name that a source defines or imports; None if it does neither."""
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
             return (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
         if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
             return find_purpose(node.module, name)
-        if not isinstance(node, ast.Assign):
-            continue
-        targets = {leaf.id for leaf in ast.walk(node.targets[0]) if isinstance(leaf, ast.Name)}
-        if name in targets:
-            above = text.splitlines()[node.lineno - 2]
-            return above.removeprefix("# ") if above.startswith("# ") else "A constant."
-        home = ast.literal_eval(node.value).get(name) if "_HOMES" in targets else None
-        if home:  # loaded when first used
-            return find_purpose(home, name)
-    raise LookupError(f"{module} has no {name}.")
+        if isinstance(node, ast.Assign):
+            leaves = [leaf for target in node.targets for leaf in ast.walk(target)]
+            if name in {leaf.id for leaf in leaves if isinstance(leaf, ast.Name)}:
+                above = text.splitlines()[node.lineno - 2]
+                return above.removeprefix("# ") if above.startswith("# ") else "A constant."
+    return None
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The command line: `python -m cifar_utils run | predict | serve | export | data | doctor | …`."""
 
 import errno
-import os
 import platform
 import sys
 import time
@@ -73,7 +72,9 @@ def _show_version(ctx, _, wanted):
     """Print the versions that matter, from the packages' metadata: nothing is imported."""
     if not wanted:
         return
-    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    from cifar_utils.paths import read_variable
+
+    backend = read_variable("KERAS_BACKEND") or "tensorflow"
     names = ("keras", "numpy", "ai-edge-litert", "onnxruntime")
     keras, numpy, litert, onnx = (_find_version(name) for name in names)
     click.echo(f"cifar-notebooks, version {__version__}")
@@ -274,11 +275,11 @@ def export(name, kinds, output):
     """
     if output and len(kinds) > 1:
         raise ParameterError("--output names one file: give one --format with it.")
-    from cifar_utils.inference import exports
+    from cifar_utils.inference.export import describe_export
+    from cifar_utils.inference.export import export as export_network
 
-    network = exports.find_network(name)
     for kind in kinds:
-        click.echo(exports.describe_export(exports.export(network, kind, output)))
+        click.echo(describe_export(export_network(name, kind, output)))
 
 
 @main.command()
@@ -301,10 +302,19 @@ def doctor():
 @main.command()
 def notebooks():
     """Execute the committed notebooks again (`make notebooks`)."""
-    from cifar_utils.apps.refresh import refresh_notebooks
+    from cifar_utils.apps.notebooks import refresh_notebooks
 
     for path in refresh_notebooks():
         click.echo(f"wrote {path.name}")
+
+
+@main.command()
+def exercises():
+    """Copy the notebooks to exercises/ without solutions and outputs (`make exercises`)."""
+    from cifar_utils.apps.notebooks import write_exercises
+
+    for path in write_exercises():
+        click.echo(f"wrote exercises/{path.name}")
 
 
 @main.command()
@@ -315,7 +325,7 @@ def links(check):
     It is read from [project.urls] in pyproject.toml, and goes into the "Open in Colab" badges and
     the set-up cells. Without an address there are no badges.
     """
-    from cifar_utils.apps.links import write_links
+    from cifar_utils.apps.notebooks import write_links
 
     changed = write_links(check)
     for path in changed:

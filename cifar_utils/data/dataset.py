@@ -18,9 +18,10 @@ from cifar_utils.data import archive, array_cache, download, synthetic
 from cifar_utils.data.archive import CLASS_NAMES
 from cifar_utils.data.sources import GET_CIFAR10, find_dataset, get_named
 from cifar_utils.errors import CifarError, DataError, ParameterError
-from cifar_utils.runs.parameters import DATASET_NAMES
+from cifar_utils.paths import project_root, relative_to_project
 from cifar_utils.text import suggest
 
+DATASET_NAMES = ("auto", "cifar10", "synthetic")
 TITLES = {"cifar10": "CIFAR-10", "synthetic": "SYNTHETIC DATA (not CIFAR-10)"}
 
 
@@ -57,6 +58,20 @@ class Dataset:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    def to_json(self) -> dict:
+        """Return what a run notes of its data set; no path of this machine is in it."""
+        path = Path(self.source)
+        inside = path.is_absolute() and path.is_relative_to(project_root())
+        return {
+            "name": self.name,
+            "source": relative_to_project(path) if inside else path.name,
+            "fingerprint": self.fingerprint,
+            "official": self.official,
+            "note": self.note,
+            "n_train": len(self.train_images),
+            "n_test": len(self.test_images),
+        }
 
     def describe(self) -> str:
         """Say what was loaded: one line, or for the synthetic set a banner nobody can miss."""

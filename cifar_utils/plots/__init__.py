@@ -8,9 +8,12 @@ from cifar_utils.plots.evaluation import (
     plot_class_scores,
     plot_confusion_matrix,
     plot_heat_map,
-    plot_metrics_vs_documented,
+    plot_metrics,
     plot_mistakes,
     plot_prediction,
+    plot_reliability,
+    plot_test_set_leak,
+    plot_threshold,
 )
 from cifar_utils.plots.exploration import (
     plot_brightness_and_colour,
@@ -22,7 +25,6 @@ from cifar_utils.plots.exploration import (
 )
 from cifar_utils.plots.model import plot_maps, plot_model_diagram
 from cifar_utils.plots.preprocessing import plot_augmentations, plot_scaling, plot_split
-from cifar_utils.plots.references import plot_reproduction, plot_test_set_leak
 from cifar_utils.plots.speed import (
     plot_ablation,
     plot_accuracy_against_time,
@@ -33,6 +35,8 @@ from cifar_utils.plots.speed import (
     plot_time_scaling,
     plot_whitening_filters,
 )
+from cifar_utils.plots.style import show_figure
+from cifar_utils.plots.tables import show_table
 from cifar_utils.plots.training import plot_learning_rates, plot_training_curves
 
 __all__ = [
@@ -53,16 +57,19 @@ __all__ = [
     "plot_losses",
     "plot_maps",
     "plot_mean_images",
-    "plot_metrics_vs_documented",
+    "plot_metrics",
     "plot_mistakes",
     "plot_model_diagram",
     "plot_prediction",
-    "plot_reproduction",
+    "plot_reliability",
     "plot_scaling",
     "plot_singular_values",
     "plot_split",
     "plot_test_set_leak",
+    "plot_threshold",
     "plot_time_scaling",
     "plot_training_curves",
     "plot_whitening_filters",
+    "show_figure",
+    "show_table",
 ]

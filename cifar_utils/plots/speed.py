@@ -6,7 +6,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from cifar_utils.plots.references import say_missing
 from cifar_utils.plots.style import (
     BLACK,
     BLUE,
@@ -20,6 +19,7 @@ from cifar_utils.plots.style import (
     WIDTH,
     new_figure,
     percent_axis,
+    say_missing,
     show_picture,
     style_axes,
 )

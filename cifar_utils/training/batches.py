@@ -9,7 +9,8 @@ import functools
 import numpy as np
 
 from cifar_utils.backend import keras
-from cifar_utils.data.preprocessing import EpochPlan, one_hot, scale_images
+from cifar_utils.data.augmentation import augment_images, choose_fill_mode, gather_pixels
+from cifar_utils.data.preprocessing import EpochPlan, one_hot
 
 
 class ArraySource(keras.utils.PyDataset):
@@ -78,67 +79,6 @@ class ArraySource(keras.utils.PyDataset):
             if moves:
                 images = gather_pixels(images, transforms)
             yield images, targets, transforms, self.size
-
-
-def choose_fill_mode(augmentation):
-    """Return what comes in from outside of an image that pixels are mixed of.
-
-    Args:
-        augmentation: A `preprocessing.Augmentation`.
-
-    Returns:
-        "reflect" (the image, mirrored) or, as the documented generator does, "nearest" (its edge).
-    """
-    return "reflect" if augmentation.whole_pixels else "nearest"
-
-
-def augment_images(images, transforms, augmentation):
-    """Scale images to [0, 1] and apply one transform to each.
-
-    Args:
-        images: uint8 (n, 32, 32, 3).
-        transforms: float32 (n, 8); see `preprocessing.Augmentation.draw`.
-        augmentation: The `preprocessing.Augmentation` that drew them.
-
-    Returns:
-        float32 NumPy array (n, 32, 32, 3). Where only whole pixels move, what comes in from
-        outside mirrors the image about its edge pixel. Otherwise interpolation is bilinear, and
-        `choose_fill_mode` says what comes in.
-    """
-    if augmentation.only_moves_pixels:
-        return scale_images(gather_pixels(images, transforms))
-    scaled = keras.ops.cast(images, "float32") / 255.0
-    moved = keras.ops.image.affine_transform(
-        scaled,
-        transforms,
-        fill_mode=choose_fill_mode(augmentation),
-        data_format="channels_last",
-    )
-    return keras.ops.convert_to_numpy(moved)
-
-
-def gather_pixels(images, transforms):
-    """Shift and mirror each image by whole pixels.
-
-    Args:
-        images: (n, height, width, c), any type, square.
-        transforms: float32 (n, 8) without rotation and with whole-pixel shifts, as
-            `preprocessing.Augmentation.draw` makes them with `whole_pixels`.
-
-    Returns:
-        Array like `images`. What comes in from outside mirrors the image about its edge pixel,
-        which is not repeated ("reflect" in NumPy and PyTorch).
-    """
-    n, side, _, channels = images.shape
-    places = np.arange(side)
-    # Column x of the result is column a0 x + a2 of the image, row y is row y + b2.
-    columns = np.rint(transforms[:, [0]] * places + transforms[:, [2]]).astype(np.int64)
-    rows = np.rint(places + transforms[:, [5]]).astype(np.int64)
-    columns, rows = (side - 1 - np.abs(side - 1 - np.abs(where)) for where in (columns, rows))
-    # One list of pixels: five times faster than an index for each of three axes.
-    pixels = (np.arange(n)[:, None, None] * side + rows[:, :, None]) * side + columns[:, None, :]
-    flat = images.reshape(-1, channels).take(pixels.reshape(-1), axis=0, mode="clip")
-    return flat.reshape(images.shape)
 
 
 @functools.cache

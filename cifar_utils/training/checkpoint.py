@@ -4,8 +4,6 @@ Keras's own `BackupAndRestore` restores weights and epoch only, and not atomical
 it goes on with a fresh optimizer and other random numbers. This one continues bit for bit.
 """
 
-import csv
-import io
 import json
 import time
 from dataclasses import dataclass, field
@@ -14,7 +12,8 @@ import numpy as np
 
 from cifar_utils.backend import keras
 from cifar_utils.errors import RunError
-from cifar_utils.paths import atomic_path, write_text
+from cifar_utils.paths import atomic_path
+from cifar_utils.runs.run import read_history, write_history  # noqa: F401
 
 METRIC_ORDER = ("loss", "accuracy", "val_loss", "val_accuracy")
 
@@ -125,26 +124,3 @@ class SaveCheckpoint(keras.callbacks.Callback):
         with atomic_path(self.run.path("checkpoint.npz")) as temporary:
             np.savez(temporary, meta=json.dumps(meta), **arrays)
         write_history(self.run, self.state.history)
-
-
-def write_history(run, history):
-    """Write `history.csv`: one row per epoch, floats in full precision."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(history)
-    writer.writerows(zip(*history.values(), strict=True))
-    return write_text(run.path("history.csv"), text.getvalue())
-
-
-def read_history(run):
-    """Read `history.csv` back.
-
-    Returns:
-        Column name to list; "epoch" holds integers, the rest floats. {} where there is none.
-    """
-    path = run.path("history.csv")
-    if not path.exists():
-        return {}
-    header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
-    columns = {name: [float(row[i]) for row in rows] for i, name in enumerate(header)}
-    return columns | {"epoch": [int(epoch) for epoch in columns["epoch"]]}

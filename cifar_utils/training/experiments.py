@@ -13,7 +13,7 @@ import numpy as np
 from cifar_utils.backend import keras
 from cifar_utils.data.preprocessing import Preprocessing
 from cifar_utils.errors import ParameterError
-from cifar_utils.evaluation.keras_tta import add_test_time_augmentation
+from cifar_utils.evaluation.tta import average_views, make_views
 from cifar_utils.paths import project_root
 from cifar_utils.training.batches import FollowEpoch
 from cifar_utils.training.loop import (
@@ -139,9 +139,10 @@ def run_experiment(recipe, dataset, seed=0, train_images=None, callbacks=()):
     )
     seconds = time.perf_counter() - start
     model = make_plain_model(recipe, ready.model)
+    views = [predict_probs(model, view) for view in make_views(ready.val_images, "six")]
     one, six = (
-        float(np.mean(predict_probs(one, ready.val_images).argmax(axis=1) == ready.val_labels))
-        for one in (model, add_test_time_augmentation(model))
+        float(np.mean(probs.argmax(axis=1) == ready.val_labels))
+        for probs in (views[0], average_views(views, "six"))
     )
     return Experiment(
         model, seconds, one, six, curve.points, history.history, len(ready.val_images)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from cifar_utils.backend import keras
-from cifar_utils.data.preprocessing import Preprocessing, one_hot, scale_images, spread_sizes
+from cifar_utils.data.preprocessing import one_hot, scale_images
 from cifar_utils.errors import ParameterError, RunError
-from cifar_utils.inference.run_models import save_trained
+from cifar_utils.inference.export import save_for_classifier
 from cifar_utils.models.documented import build_model, build_schedule
 from cifar_utils.models.muon import Muon
 from cifar_utils.runs.machine import detect_processor
 from cifar_utils.runs.parameters import PARAMETERS
-from cifar_utils.runs.run import read_backend
+from cifar_utils.runs.run import read_backend, read_preprocessing
 from cifar_utils.runs.store import open_run, start_trained_run
 from cifar_utils.training.batches import ArraySource, FollowEpoch, make_source, without_autotune
 from cifar_utils.training.callbacks import LogEvents
@@ -25,24 +25,7 @@ VAL_BATCH = 500  # images per step of validation
 WHITENING_IMAGES = 5_000  # airbench's number: 4.8 million patches for twelve directions
 
 
-def get_preprocessing(run):
-    """Return what notebook 02 decided for this run, or the recipe's own choices.
-
-    Args:
-        run: A `runs.Run`.
-
-    Returns:
-        A `preprocessing.Preprocessing`; written to `preprocessing.json` if 02 was not run.
-    """
-    saved = run.read_json("preprocessing.json")
-    if saved:
-        decided = Preprocessing.from_json(saved["preprocessing"])
-        # Notebook 02 does not know how many epochs 03 was given.
-        sizes = spread_sizes(run.recipe.sizes, run.recipe.epochs)
-        return dataclasses.replace(decided, sizes=sizes)
-    preprocessing = Preprocessing.from_recipe(run.recipe, run.parameters["seed"])
-    run.write_json("preprocessing.json", {"preprocessing": preprocessing.to_json()})
-    return preprocessing
+get_preprocessing = read_preprocessing
 
 
 def compile_model(recipe, steps_per_epoch):
@@ -157,7 +140,7 @@ def train(run, callbacks=()):
     elif "training" not in run.info.get("seconds", {}):
         # This session only read what others had trained, and they were killed right after it.
         run.update(seconds={"training": round(state.seconds, 2)})
-    save_trained(run, plain, ready.val_images, ready.val_labels)
+    save_for_classifier(run, plain, ready.val_images, ready.val_labels)
     return plain, state.history
 
 

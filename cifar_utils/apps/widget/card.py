@@ -11,8 +11,13 @@ from cifar_utils.apps.widget.html import (
 )
 from cifar_utils.apps.widget.parts import CropPicker
 from cifar_utils.inference.crops import SMALLEST_SCENE, square_at
-from cifar_utils.inference.diagnosis import describe_detail, diagnose
-from cifar_utils.inference.explain import compute_heat_map, draw_heat_map, place_heat_map
+from cifar_utils.inference.explain import (
+    compute_heat_map,
+    describe_detail,
+    diagnose,
+    draw_heat_map,
+    place_heat_map,
+)
 
 KEPT_SIDE = 1024  # pixels of the photo that stays in memory, for a closer look
 SMALLEST_CROP = 20  # percent of the shorter side

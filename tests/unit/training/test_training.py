@@ -11,7 +11,7 @@ from tiny_runs import EPOCHS, STEPS, make_run, train_once
 from cifar_utils.backend import keras
 from cifar_utils.data.preprocessing import Augmentation, Preprocessing, scale_images
 from cifar_utils.errors import RunError
-from cifar_utils.inference.run_models import load_model
+from cifar_utils.inference.sources import load_run_model as load_model
 from cifar_utils.models.documented import build_schedule
 from cifar_utils.models.fast import PATCH_SIZE
 from cifar_utils.models.layers import compute_whitening

@@ -9,11 +9,11 @@ import pytest
 from tiny_runs import train_once
 
 from cifar_utils.backend import keras
-from cifar_utils.errors import ModelError, ParameterError, RunError
-from cifar_utils.inference import conversion, exports, run_models
+from cifar_utils.errors import ModelError, ParameterError
+from cifar_utils.inference import export as exports
 from cifar_utils.inference.classifier import Classifier
-from cifar_utils.inference.run_models import load_model
-from cifar_utils.inference.sources import find_model
+from cifar_utils.inference.pretrained import WEIGHTS_DIR
+from cifar_utils.inference.sources import find_model, load_run_model
 from cifar_utils.models.documented import build_model
 from cifar_utils.runs.recipes import RECIPES
 from cifar_utils.runs.run import Run
@@ -33,53 +33,43 @@ def images(run):
     return run.dataset.test_images[:200]
 
 
-@pytest.mark.parametrize("kind", conversion.SUFFIXES)
+@pytest.mark.parametrize("kind", exports.SUFFIXES)
 def test_every_format_takes_bytes_and_answers_as_the_network(kind, run, images):
-    report = exports.export(run, kind)
+    report = exports.export(run.name, kind)
     assert report["largest_difference"] < exports.TOLERANCE
     assert report["images"] == len(run.dataset.test_images[:1000])
     assert report["without_tensorflow"] is ALONE[kind]
     assert report["bytes"] > 10_000
-    if ALONE[kind]:  # the others were read in a process of their own by `export`
-        found = exports.read_in_own_process(report["path"], kind, images)
-        own = predict_probs(load_model(run), images)
-        np.testing.assert_allclose(found["probs"], own, atol=1e-3)
+    own = predict_probs(load_run_model(run), images)
     assert kind in run.read_json("exports/exports.json")
     assert "differ from the network's by at most" in exports.describe_export(report)
-    if kind in ("tflite", "onnx"):  # what was fitted for the run holds for its exports
-        assert Classifier.load(report["path"]).calibration.n == 100
+    loaded = Classifier.load(report["path"])  # what was fitted for the run holds for its exports
+    assert loaded.calibration.n == 100
+    np.testing.assert_allclose(loaded.compute_probs(images, "one"), own, atol=1e-3)
 
 
-def test_the_documented_network_exports_too(tmp_path, images):
+def test_the_original_network_exports_too(tmp_path, images):
     keras.utils.set_random_seed(3)
     model = build_model(RECIPES["baseline"])
-    for kind in ("tflite", "onnx", "h5"):
-        path = tmp_path / f"model{conversion.SUFFIXES[kind]}"
-        assert exports.export_model(model, path, kind, images)["largest_difference"] < 1e-5
-        assert Classifier.load(path).predict_batch(images).shape == (200, 10)
+    path = tmp_path / "model.onnx"
+    assert exports.export_model(model, path, "onnx", images)["largest_difference"] < 1e-5
+    assert Classifier.load(path).predict_batch(images).shape == (200, 10)
 
 
 def test_writing_says_nothing(run, tmp_path, capfd):
     capfd.readouterr()
-    for kind, suffix in conversion.SUFFIXES.items():
-        conversion.write_model(load_model(run), tmp_path / f"model-{kind}{suffix}", kind)
+    for kind, suffix in exports.SUFFIXES.items():
+        exports.write_model(load_run_model(run), tmp_path / f"model-{kind}{suffix}", kind)
     assert capfd.readouterr() == ("", "")
 
 
-def test_half_precision_halves_the_file(run, images, tmp_path):
-    model = load_model(run)
-    whole = exports.export_model(model, tmp_path / "a.tflite", "tflite", images)
-    half = exports.export_model(model, tmp_path / "b.tflite", "tflite", images, half=True)
-    assert half["bytes"] < 0.7 * whole["bytes"]
-
-
 def test_what_answers_otherwise_is_not_kept(run, images, tmp_path, monkeypatch):
-    model, path = load_model(run), tmp_path / "model.tflite"
+    model, path = load_run_model(run), tmp_path / "model.tflite"
     path.write_text("older")
     other = build_model(run.recipe)
-    real = conversion.write_model
+    real = exports.write_model
     monkeypatch.setattr(exports, "write_model", lambda _, *rest: real(other, *rest))
-    with pytest.raises(ModelError, match="answers otherwise"):
+    with pytest.raises(ModelError, match="differs from the network"):
         exports.export_model(model, path, "tflite", images)
     assert path.read_text() == "older"
     assert list(tmp_path.iterdir()) == [path]
@@ -89,9 +79,9 @@ def test_a_failing_export_does_not_lose_a_training(run, monkeypatch, tmp_path, c
     def fail(*_):
         raise ModelError("The converter is gone.")
 
-    monkeypatch.setattr(run_models, "write_model", fail)
+    monkeypatch.setattr(exports, "write_model", fail)
     other = Run(tmp_path)
-    paths = run_models.save_trained(other, load_model(run), run.dataset.test_images[:0], [])
+    paths = exports.save_for_classifier(other, load_run_model(run), run.dataset.test_images[:0], [])
     assert [path.name for path in paths] == ["model.keras", "model1.h5"]
     assert "The converter is gone" in capsys.readouterr().out
 
@@ -102,22 +92,22 @@ def test_weights_that_are_not_finite_are_not_exported(tmp_path):
     weights[-1][0, 0] = np.nan
     model.set_weights(weights)
     with pytest.raises(ModelError, match="diverged"):
-        conversion.write_model(model, tmp_path / "model.onnx", "onnx")
+        exports.write_model(model, tmp_path / "model.onnx", "onnx")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_exporter_is_named(run, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(conversion, "can_write_onnx", lambda: False)
+    monkeypatch.setattr(exports, "can_write_onnx", lambda: False)
     with pytest.raises(ModelError, match=r"pip install 'cifar-notebooks\[onnx\]'"):
-        exports.export_model(load_model(run), tmp_path / "model.onnx", "onnx", images)
+        exports.export_model(load_run_model(run), tmp_path / "model.onnx", "onnx", images)
 
 
 def test_wrong_names_are_refused_before_the_work(run, tmp_path, monkeypatch):
     with pytest.raises(ParameterError, match="Valid: keras, h5, tflite, onnx, savedmodel"):
-        exports.export(run, "tensorrt")
+        exports.export(run.name, "tensorrt")
     (tmp_path / "there.onnx").touch()
     with pytest.raises(ParameterError, match="exists already"):
-        exports.export(run, "onnx", tmp_path / "there.onnx")
+        exports.export(run.name, "onnx", tmp_path / "there.onnx")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "fast-savedmodel").mkdir()
     (tmp_path / "fast-savedmodel" / "mine").touch()
@@ -126,11 +116,10 @@ def test_wrong_names_are_refused_before_the_work(run, tmp_path, monkeypatch):
         exports.export("fast", "savedmodel")
     assert (tmp_path / "fast-savedmodel" / "mine").exists()
     assert find_model("fast").shipped  # and not the folder
-    with pytest.raises(RunError, match="no run 'nothing'"):
-        exports.find_network("nothing")
-    assert exports.find_network("fast") == "fast"
-    assert exports.find_network(run.name).dir == run.dir
-    assert exports.find_network(str(run.dir)).dir == run.dir
+    with pytest.raises(ModelError, match="no file, run or shipped model nothing"):
+        exports.export("nothing", "onnx")
+    with pytest.raises(ModelError, match="export already"):
+        exports.export(WEIGHTS_DIR / "fast.tflite", "onnx")
 
 
 def test_a_finished_run_holds_what_the_classifier_needs(run, images):
