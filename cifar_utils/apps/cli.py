@@ -17,7 +17,7 @@ SECTIONS = {
     "Train and evaluate": ("run",),
     "Classify": ("predict", "serve", "export"),
     "This machine": ("data", "doctor"),
-    "For maintainers": ("notebooks", "links"),
+    "For maintainers": ("notebooks", "exercises", "links"),
 }
 # By backend: the wheels under whose names it may be installed.
 BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",), "torch": ("torch",)}
@@ -310,7 +310,10 @@ def notebooks():
 
 @main.command()
 def exercises():
-    """Copy the notebooks to exercises/ without solutions and outputs (`make exercises`)."""
+    """Copy the notebooks without their solutions (`make exercises`).
+
+    The copies go to the folder exercises/, without outputs.
+    """
     from cifar_utils.apps.notebooks import write_exercises
 
     for path in write_exercises():

@@ -280,7 +280,8 @@ def test_too_large_and_broken_files_leave_the_others_alone(open_voila):
 
 def test_predictions_are_a_table_and_a_file_for_spreadsheets(open_voila):
     page = open_voila()
-    choose(page, as_file("=1+1.jpg", CAT.read_bytes()), list_samples()["coffee"])
+    coffee = list_samples()["coffee"].read_bytes()
+    choose(page, as_file("=1+1.jpg", CAT.read_bytes()), as_file("coffee.jpg", coffee))
     wait_for_text(page, "2 of 2 classified.")
     page.get_by_text("All answers as a table (2)").click()
     assert page.get_by_role("rowheader", name="coffee.jpg").is_visible()
