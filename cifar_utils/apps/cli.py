@@ -161,7 +161,9 @@ def run(recipe, dataset, name, pairs, resume, from_stage, only):
 @click.option("--csv", "form", flag_value="csv", help="Print CSV for programs, names unchanged.")
 @click.option("--test-image", "numbers", type=int, multiple=True, help="A test image by number.")
 @click.option("--views", default="mirrored", show_default=True, help="one, mirrored or six.")
-@click.option("--backend", help="LiteRT, ONNX Runtime or Keras; default: the first installed.")
+@click.option(
+    "--backend", help="LiteRT, ONNX Runtime, Keras, TensorFlow; default: the first installed."
+)
 @click.option("--input-scale", help=SCALE_HELP)
 @click.option("--heat-maps", type=click.Path(file_okay=False), help="Folder for heat maps (PNG).")
 def predict(paths, model, top, form, numbers, views, backend, input_scale, heat_maps):

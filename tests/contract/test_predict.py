@@ -80,7 +80,7 @@ def test_a_bad_image_has_its_line_and_leaves_the_others_alone(folder):
 
 def test_folders_are_read_with_all_below_them_and_nothing_twice(tmp_path):
     photos, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
-    hidden = ("._a.jpg", "__MACOSX/b.jpg", ".ipynb_checkpoints/c.jpg", "deep/.d.png")
+    hidden = ("._a.jpg", "__MACOSX/b.jpg", ".ipynb_checkpoints/c.jpg", "@eaDir/d.jpg", "x/.e.png")
     taken = ("a.jpg", "deep/er/b.PNG", "../elsewhere/c.webp")
     for name in (*hidden, *taken, "letter.txt", "a.heat.png"):
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def test_folders_are_read_with_all_below_them_and_nothing_twice(tmp_path):
     found, left_out = list_images([photos])
     names = [Path(name).relative_to(photos).as_posix() for name, _ in found]
     assert names == ["a.jpg", "dangling.png", "deep/er/b.PNG", "linked/c.webp"]
-    for kind in ("2 hidden folders", "2 hidden files", "1 other file", "1 heat map", "1 pipe"):
+    for kind in ("3 hidden folders", "2 hidden files", "1 other file", "1 heat map", "1 pipe"):
         assert kind in left_out
     assert "2 repeated links" in left_out
     assert list_images([photos / "._a.jpg"])[0]  # what is named itself is tried
