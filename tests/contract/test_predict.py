@@ -240,12 +240,12 @@ def test_wrong_arguments_are_refused_with_their_exit_code(
     assert (done.exit_code, word in done.output) == (code, True), done.output
 
 
-def test_ctrl_c_ends_with_130():
-    command = subprocess.Popen(
-        [*COMMAND, "predict", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    threading.Timer(1.5, command.send_signal, [signal.SIGINT]).start()
-    _, told = command.communicate(timeout=60) if command.wait(60) else (None, b"")
+def test_ctrl_c_ends_with_130(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    command = subprocess.Popen([*COMMAND, "predict", tmp_path / "pipe"], stderr=subprocess.PIPE)
+    with open(tmp_path / "pipe", "wb"):  # opens once the command reads it
+        command.send_signal(signal.SIGINT)
+        _, told = command.communicate(timeout=60)
     assert command.returncode == 130
     assert b"Traceback" not in told
 
