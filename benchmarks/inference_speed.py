@@ -86,7 +86,7 @@ def measure_folder(views):
     """Return pictures per second of a folder, reading included."""
     from PIL import Image
 
-    from cifar_utils.apps.predict import classify, list_pictures
+    from cifar_utils.apps.predict import classify, list_images
     from cifar_utils.data import load_dataset
     from cifar_utils.inference.classifier import Classifier
 
@@ -96,8 +96,8 @@ def measure_folder(views):
             Image.fromarray(image).save(Path(folder, f"{number:04}.png"))
         classifier = Classifier.load(views=views)
         start = time.perf_counter()
-        named = [(str(path), path) for path in list_pictures([folder])]
-        answered = sum(1 for _ in classify(classifier, named))
+        images, _ = list_images([folder])
+        answered = sum(1 for _ in classify(classifier, images))
         return round(answered / (time.perf_counter() - start))
 
 

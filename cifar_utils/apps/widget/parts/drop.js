@@ -1,13 +1,13 @@
-// Pictures in: dropped, pasted or chosen. Each is sent in pieces, the next one when Python has taken
+// Photos in: dropped, pasted or chosen. Each is sent in pieces, the next one when Python has taken
 // the last, so that no message exceeds what the notebook's server lets through.
 const ACCEPT = "image/*,.heic,.heif,.avif";
 
 function build(el) {
   el.innerHTML = `
     <div class="cifar-drop" data-lm-suppress-shortcuts="true">
-      <button type="button" class="cifar-choose">Choose pictures</button>
+      <button type="button" class="cifar-choose">Choose photos</button>
       <span>or drop them here, or paste one</span>
-      <input type="file" multiple hidden accept="${ACCEPT}" aria-label="Pictures">
+      <input type="file" multiple hidden accept="${ACCEPT}" aria-label="Photos">
       <progress hidden max="1" value="0" aria-label="Upload"></progress>
       <span class="cifar-sending" role="status"></span>
     </div>`;
@@ -43,8 +43,8 @@ async function send(model, file, left, progress) {
   if (file.size > limit || file.size === 0) {
     const size = `${(file.size / 1e6).toFixed(1)} MB`;
     const reason = file.size
-      ? `It has ${size}, and at most ${limit / 1e6} MB are read. Scale it down, or save it as JPEG.`
-      : "It is empty (0 bytes), or a folder. Choose the pictures themselves.";
+      ? `It has ${size}; the limit is ${limit / 1e6} MB. Scale it down, or save it as JPEG.`
+      : "It is empty (0 bytes), or a folder. Choose the photos themselves.";
     model.send({ kind: "refused", name: file.name, reason, left });
     return;
   }

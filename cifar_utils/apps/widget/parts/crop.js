@@ -1,6 +1,6 @@
-// A picture with a square on it. Pointer: drag the square; its corner sizes it. Keys: the arrows move
+// A photo with a square on it. Pointer: drag the square; its corner sizes it. Keys: the arrows move
 // it, + and - size it. The numbers are percent, as in Python: of the way it can go, and of the
-// picture's shorter side.
+// photo's shorter side.
 const STEP = 4;
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -9,7 +9,7 @@ export default {
   render({ model, el }) {
     el.innerHTML = `
       <div class="cifar-crop">
-        <img alt="The picture">
+        <img alt="The photo">
         <div class="cifar-square" tabindex="0" role="group" data-lm-suppress-shortcuts="true"
           aria-label="The square that the network is shown. Arrow keys move it, plus and minus size it."
           ><span class="cifar-corner" aria-hidden="true"></span></div>
@@ -38,7 +38,7 @@ export default {
 
     let url = "";
     const receive = (message, buffers) => {
-      if (message.kind !== "picture") return;
+      if (message.kind !== "photo") return;
       URL.revokeObjectURL(url);
       url = URL.createObjectURL(new Blob([buffers[0]], { type: "image/jpeg" }));
       image.src = url;
@@ -77,7 +77,7 @@ export default {
       }
     });
     const finish = () => {
-      if (start) model.save_changes(); // one question to the network per move, not one per pixel
+      if (start) model.save_changes(); // one prediction per move, not one per pixel
       start = null;
     };
     square.addEventListener("pointerup", finish);
