@@ -8,15 +8,17 @@ import csv
 import os
 import re
 import shlex
-import sys
 from pathlib import Path
 
 from cifar_utils.errors import CifarError
-from cifar_utils.paths import project_root, runs_dir, write_text
+from cifar_utils.paths import project_root, write_text
+from cifar_utils.runs.recipes import RECIPES
 from cifar_utils.runs.run import STAGES, backend_prefix, find_changes
 from cifar_utils.text import first_line, format_clock
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
+# All but the last part of a path from the root of a disk; not a URL, a fraction or a closing tag.
+ABSOLUTE_PATH = re.compile(r"(?<![\w/.<~…])/(?:[\w.+-]+/)+(?=[\w.+-])")
 LEFT_OUT = "not-in-report"  # tag of cells for people who step through: links, prompts, exercises
 STATUS_TEXT = {
     "done": "All stages are done.",
@@ -30,8 +32,9 @@ STATUS_TEXT = {
 def save_report(run) -> Path:
     """Write `report.html` into a run's folder from whatever the run has written so far.
 
-    An evaluated run shows notebook 04, or its figures where that was executed by hand and is not
-    kept with the run. Any other run shows its notebooks as far as they were executed.
+    An evaluated run shows its training curves and notebook 04, or all its figures where that
+    notebook was executed by hand and is not kept with the run. Any other run shows its notebooks
+    as far as they were executed.
 
     Args:
         run: A `runs.Run`.
@@ -53,19 +56,23 @@ def save_report(run) -> Path:
     )
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     exporter.raw_template = TEMPLATE.read_text(encoding="utf-8")
-    page, _ = exporter.from_notebook_node(notebook, {"report": {**report, "problems": problems}})
+    report["problems"] = [shorten_paths(problem) for problem in problems]
+    page, _ = exporter.from_notebook_node(notebook, resources={"report": report})
     return write_text(run.path("report.html"), page)
 
 
 def summarise_run(run, problems: list) -> dict:
     """Gather what heads the page, as text; what cannot be read is added to `problems`."""
     info, metrics = (_read_json(run, name, problems) for name in ("run.json", "metrics.json"))
-    dataset, recipe = info.get("dataset") or {}, info.get("recipe") or {}
+    dataset, recipe = info.get("dataset") or {}, info.get("recipe")
+    recipe = recipe if isinstance(recipe, dict) else {"name": recipe}  # before training, a name
     known = "the official archive" if dataset.get("official") else "not the official archive"
     source = f"CIFAR-10 from {Path(str(dataset.get('source'))).name}, {known}"
     commit = str(info.get("git_commit") or "").replace("+changes", " with uncommitted changes")
     network, seconds = info.get("network") or {}, (info.get("seconds") or {}).get("training")
-    changes = find_changes(info) if isinstance(recipe, dict) and recipe else {}
+    changes = find_changes(info) if len(recipe) > 1 and recipe["name"] in RECIPES else {}
+    edited = {name: name for name in info.get("differs_from_recipe") or []}  # in notebook 03
+    differs = edited | {name: f"{name} = {value}" for name, value in changes.items()}
     versions = [f"{name} {value}" for name, value in (info.get("versions") or {}).items()]
     rows = {
         "test accuracy": _describe(metrics.get("accuracy")),
@@ -74,8 +81,8 @@ def summarise_run(run, problems: list) -> dict:
         "validation accuracy": _read_validation(run, problems),
         "training time": format_clock(seconds) if seconds else "",
         "network": "{name}, {parameters:,} parameters".format(**network) if network else "",
-        "recipe": recipe.get("name") if isinstance(recipe, dict) else recipe,
-        "differs from the recipe in": ", ".join(f"{k} = {v}" for k, v in changes.items()),
+        "recipe": recipe["name"],
+        "differs from the recipe in": ", ".join(differs.values()),
         "data set": source if dataset.get("name") == "cifar10" else dataset.get("name"),
         "seed": info.get("seed"),
         "commit": re.sub(r"^(\w{12})\w+", r"\1", commit),
@@ -100,8 +107,8 @@ def _describe(entry):
     """Write a metric with its interval; "" where there is none."""
     if not isinstance(entry, dict):
         return ""
-    value, low, high = (f"{100 * entry[key]:.2f} %" for key in ("value", "low", "high"))
-    return f"{value} (95 % interval {low} to {high})"
+    value, low, high = (f"{100 * entry[key]:.2f}\u00a0%" for key in ("value", "low", "high"))
+    return f"{value} (95\u00a0% interval {low} to {high})"
 
 
 def _read_json(run, name, problems):
@@ -109,7 +116,7 @@ def _read_json(run, name, problems):
         value = run.read_json(name)
         return value if isinstance(value, dict) else {}
     except (OSError, ValueError, CifarError) as error:
-        problems.append(f"{name} cannot be read: {shorten_paths(first_line(error))}")
+        problems.append(f"{name} cannot be read: {first_line(error)}")
         return {}
 
 
@@ -118,7 +125,7 @@ def _read_validation(run, problems):
     try:
         with run.path("history.csv").open(encoding="utf-8", newline="") as file:
             last = list(csv.DictReader(file))[-1]
-        return f"{100 * float(last['val_accuracy']):.2f} % after epoch {last['epoch']}"
+        return f"{100 * float(last['val_accuracy']):.2f}\u00a0% after epoch {last['epoch']}"
     except (FileNotFoundError, IndexError, KeyError):
         return ""
     except (OSError, ValueError, TypeError, csv.Error) as error:
@@ -131,12 +138,15 @@ def _collect_cells(run, problems):
     import nbformat
 
     paths = [run.path(f"notebooks/{stage}.ipynb") for stage in STAGES]
+    paths = [path for path in paths if path.exists()]
     stopped = _read_json(run, "run.json", []).get("status") in ("failed", "interrupted")
     evaluated = not stopped and run.path("metrics.json").exists()
     if evaluated:
-        paths = [path for path in paths if path.stem.startswith("04")]
+        # A notebook is saved after its last cell; an older one shows an earlier evaluation.
+        written = run.path("metrics.json").stat().st_mtime
+        paths = [p for p in paths if p.stem.startswith("04") and p.stat().st_mtime >= written]
     cells = []
-    for path in filter(Path.exists, paths):
+    for path in paths:
         try:
             notebook = nbformat.read(path, as_version=4)
         except Exception as error:  # damaged in whatever way: the rest is still shown
@@ -147,7 +157,9 @@ def _collect_cells(run, problems):
     for cell in cells:
         for output in cell.get("outputs", []):
             _clean_output(output)
-    return nbformat.v4.new_notebook(cells=cells or list(_read_figures(run, problems)))
+    if evaluated:
+        cells = [*_read_figures(run, "training_curves" if cells else "[!.]*", problems), *cells]
+    return nbformat.v4.new_notebook(cells=cells)
 
 
 def _clean_output(output):
@@ -163,13 +175,15 @@ def _clean_output(output):
             del output["data"][kind]
 
 
-def _read_figures(run, problems):
-    """Return a cell for each of the run's saved figures, with its stored text alternative."""
+def _read_figures(run, name, problems):
+    """Yield a cell for each of the run's saved figures, with its stored text alternative.
+
+    (A name that begins with a dot is what a killed process had not finished.)
+    """
     import nbformat
     from PIL import Image
 
-    # A name that begins with a dot is what a killed process had not finished.
-    for path in sorted(run.path("figures").glob("[!.]*.png")):
+    for path in sorted(run.path("figures").glob(f"{name}.png")):
         try:
             with Image.open(path) as image:
                 image.load()  # the text chunks may follow the pixels
@@ -185,11 +199,8 @@ def _read_figures(run, problems):
 
 
 def shorten_paths(text: str) -> str:
-    """Replace this machine's folders in a text, so that a report can be passed on."""
-    folders = {str(runs_dir()): "runs", str(project_root()): "project", sys.prefix: "python"}
-    folders[os.path.expanduser("~")] = "~"
-    # The longest first: an environment is often inside the project, and that inside the home.
-    for folder in sorted(folders, key=len, reverse=True):
-        if len(folder) > 1:
-            text = text.replace(folder, folders[folder])
-    return text
+    """Take this machine's folders out of a text, so that a report can be passed on."""
+    # First those that may hold spaces; the project is often inside the home folder.
+    for folder, short in ((f"{project_root()}/", ""), (os.path.expanduser("~/"), "~/")):
+        text = text.replace(folder, short) if len(folder) > 2 else text
+    return ABSOLUTE_PATH.sub("…/", re.sub(r"\x1b\[[\d;]*m", "", text))  # and colours of a terminal

@@ -9,7 +9,7 @@ _HOMES = {
     "metrics": (
         *("DOCUMENTED", "LabelErrors", "check_predictions", "compute_class_report"),
         *("compute_confusion", "compute_metrics", "compute_metrics_without_label_errors"),
-        *("compute_wilson_interval", "find_confident_mistakes", "load_label_errors"),
+        *("compute_wilson_interval", "load_label_errors"),
     ),
     "calibration": (
         *("Calibration", "apply_temperature", "compute_ece", "fit_calibration"),

@@ -176,17 +176,6 @@ def compute_metrics_without_label_errors(
     return {**metrics, "excluded": int(listed.sum())}
 
 
-def find_confident_mistakes(labels: np.ndarray, probs: np.ndarray, k: int = 20) -> np.ndarray:
-    """Find the wrong predictions with the highest probability.
-
-    Returns:
-        Positions in `labels`, int64 of shape (at most k,), most confident first.
-    """
-    labels, probs = check_predictions(labels, probs)
-    wrong = np.flatnonzero(probs.argmax(1) != labels)
-    return wrong[np.argsort(-probs[wrong].max(1), kind="stable")][: max(int(k), 0)]
-
-
 def compute_wilson_interval(hits, n):
     """Compute the interval of a share of `hits` in `n` trials; (0, 1) without any trial.
 
