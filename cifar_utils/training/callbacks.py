@@ -140,9 +140,7 @@ class LiveTraining(StepClock):
         buffer = io.BytesIO()
         figure = plot_training_curves(read_history(self.run), self.params["epochs"])
         figure.savefig(buffer, format="png", dpi=100)
-        picture = Image(
-            buffer.getvalue(), metadata={"alt": "Loss and accuracy after each epoch so far"}
-        )
+        picture = Image(buffer.getvalue(), alt="Loss and accuracy after each epoch so far")
         if self.curves is None:
             self.curves = display(picture, display_id=True)
         else:
