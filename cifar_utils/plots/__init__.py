@@ -22,8 +22,9 @@ from cifar_utils.plots.exploration import (
     plot_mean_images,
 )
 from cifar_utils.plots.inference import plot_heat_map, plot_images, plot_prediction
-from cifar_utils.plots.model import plot_maps, plot_model_diagram
+from cifar_utils.plots.model import plot_kernel_steps, plot_maps, plot_model_diagram
 from cifar_utils.plots.preprocessing import plot_augmentations, plot_scaling, plot_split
+from cifar_utils.plots.sliders import show_sliders
 from cifar_utils.plots.speed import (
     plot_ablation,
     plot_accuracy_against_time,
@@ -36,7 +37,7 @@ from cifar_utils.plots.speed import (
 )
 from cifar_utils.plots.style import show_figure
 from cifar_utils.plots.tables import show_table
-from cifar_utils.plots.training import plot_learning_rates, plot_training_curves
+from cifar_utils.plots.training import plot_descent, plot_learning_rates, plot_training_curves
 
 __all__ = [
     "plot_ablation",
@@ -49,9 +50,11 @@ __all__ = [
     "plot_class_scores",
     "plot_confusion_matrix",
     "plot_correlations",
+    "plot_descent",
     "plot_duplicate_pairs",
     "plot_heat_map",
     "plot_images",
+    "plot_kernel_steps",
     "plot_kernels",
     "plot_learning_rates",
     "plot_losses",
@@ -71,5 +74,6 @@ __all__ = [
     "plot_training_curves",
     "plot_whitening_filters",
     "show_figure",
+    "show_sliders",
     "show_table",
 ]
