@@ -27,10 +27,10 @@ from cifar_utils.plots.speed import (
     plot_ablation,
     plot_accuracy_against_time,
     plot_correlations,
+    plot_image_row,
     plot_kernels,
     plot_losses,
     plot_singular_values,
-    plot_time_scaling,
     plot_whitening_filters,
 )
 from cifar_utils.plots.training import plot_learning_rates, plot_training_curves
@@ -48,6 +48,7 @@ __all__ = [
     "plot_correlations",
     "plot_duplicate_pairs",
     "plot_heat_map",
+    "plot_image_row",
     "plot_kernels",
     "plot_learning_rates",
     "plot_losses",
@@ -62,7 +63,6 @@ __all__ = [
     "plot_singular_values",
     "plot_split",
     "plot_test_set_leak",
-    "plot_time_scaling",
     "plot_training_curves",
     "plot_whitening_filters",
 ]
