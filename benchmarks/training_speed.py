@@ -1,18 +1,14 @@
-"""How fast does each recipe train, beside the documented script and the same in PyTorch?
+"""How fast does each recipe train, compared with the original script and with PyTorch?
 
-    python benchmarks/time_to_accuracy.py [ROUNDS]       # 1 round, about 8 minutes on two cores
+    python benchmarks/training_speed.py [ROUNDS]       # 1 round, about 8 minutes on two cores
 
-In each round, in turn and in processes of their own: the documented script, two full epochs with
+In each round, in turn and in processes of their own: the original script, two full epochs with
 their validation pass; the training steps of each recipe at each of its image sizes, from uint8
 images through augmentation to updated weights; where PyTorch is installed, the fast network's in
 eager PyTorch, on images augmented beforehand (`benchmarks/torch_fast_network.py`), in both of its
 memory formats, of which the faster one is kept; and a large matrix product, the most that the
-processor gives. First steps, which compile, do not count. Of these each contender's epochs are
-computed; its accuracy stands in `outputs/reference`. Prints a table and writes
-`benchmarks/time_to_accuracy.json`. Run it on an idle machine.
-
-`documented_seconds` in it is 100 full epochs of the script with its validation pass.
-`training_seconds` is a recipe's epochs of steps alone: no start, compilation or validation.
+processor gives. First steps, which compile, are not timed. Prints a table and writes
+`benchmarks/training_speed.json`. Run it on an idle machine.
 """
 
 import datetime
@@ -21,24 +17,21 @@ import itertools
 import json
 import math
 import os
-import runpy
 import statistics
+import subprocess
 import sys
 import time
 from importlib import metadata
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-AGAINST = runpy.run_path(str(FOLDER / "against_documented.py"))
-DOCUMENTED = AGAINST["DOCUMENTED"]
+ORIGINAL = "original script"
 PEAK = "matrix product"
 TORCH = ", PyTorch"
 SECONDS = 10.0  # for how long each contender is measured at each image size, two steps at least
 SKIPPED_CALLS = 2  # at each size: the first ones compile and set up
 MATRIX_SIDE = 4096  # 67 MB in float32: more than the caches hold
 PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "torch")
-HEADER = ("images", "images per second", "an epoch", "ratio", "share of peak")
-
 
 # ---------- what a process measures ---------------------------------------------------------------
 
@@ -79,7 +72,7 @@ def make_step_timer(model, n_images, batch_size, seconds):
         seconds: For how long to time, two calls at least, after `SKIPPED_CALLS`.
 
     Returns:
-        `(callback, marks)`: one pair `(images so far, time in seconds)` per counted call, the first
+        `(callback, marks)`: one pair `(images so far, time in seconds)` per timed call, the first
         one at the end of the last call that is skipped.
     """
     from cifar_utils.backend import keras
@@ -97,76 +90,45 @@ def make_step_timer(model, n_images, batch_size, seconds):
 
 
 def time_recipe(recipe, images, labels, seconds):
-    """Yield one dict per image size: `size`, `images` and the `seconds` that they took.
+    """Yield one dict per image size: `size`, `images` and the `seconds` that they took."""
+    from short_training import prepare
 
-    Args:
-        recipe: A `recipes.Recipe`; its policy of precision must be set already.
-        images, labels: The training images, uint8 (n, 32, 32, 3), and their classes.
-        seconds: For how long to time at each size.
-    """
-    from cifar_utils.data.preprocessing import Preprocessing
-    from cifar_utils.training import batches
-    from cifar_utils.training import loop as training
+    from cifar_utils.training import FollowEpoch
 
-    preprocessing = Preprocessing.from_recipe(recipe, seed=0)
-    source, stream = batches.make_source(images, labels, recipe.batch_size, preprocessing)
-    model = training.compile_model(recipe, len(source))
-    training.adapt_whitening(model, images)
+    model, batches = prepare(recipe, images, labels)
     for size, epoch in find_first_epochs(recipe).items():
         timer, marks = make_step_timer(model, len(images), recipe.batch_size, seconds)
         model.fit(
-            stream,
+            batches.stream(),
             epochs=epoch + 1,
             initial_epoch=epoch,
             shuffle=False,
             verbose=0,
-            callbacks=[batches.FollowEpoch(source), timer],
+            callbacks=[FollowEpoch(batches), timer],
         )
         (before, start), *_, (after, end) = marks
         yield {"size": size, "images": after - before, "seconds": round(end - start, 3)}
 
 
-def measure_recipe(name, with_torch=False):
+def measure_recipe(name):
     """Yield what `time_recipe` does for CIFAR-10, and `precision` and `epoch_images`."""
-    import numpy as np
-
     from cifar_utils.data import load_dataset
     from cifar_utils.data.preprocessing import Preprocessing
-    from cifar_utils.runs.recipes import get_recipe
-    from cifar_utils.training import loop as training
-    from cifar_utils.training.precision import choose_precision, use_precision
+    from cifar_utils.runs import get_recipe
+    from cifar_utils.training import choose_precision
 
-    recipe, data = get_recipe(name), load_dataset("cifar10")
+    recipe, data = get_recipe(name.removesuffix(TORCH)), load_dataset("cifar10")
     precision = choose_precision(recipe.precision)
     part, _ = Preprocessing.from_recipe(recipe, seed=0).split(data.train_labels)
-    images, labels = data.train_images[part], np.asarray(data.train_labels)[part]
-    if with_torch:
-        rows = time_in_torch(recipe, images, labels, precision, SECONDS)
+    given = data.train_images[part], data.train_labels[part]
+    if name.endswith(TORCH):
+        from torch_fast_network import time_recipe as time_in_torch
+
+        rows = time_in_torch(recipe, *given, find_first_epochs(recipe), precision, SECONDS)
     else:
-        training.seed_everything(0, recipe.deterministic)
-        rows = time_recipe(recipe, images, labels, SECONDS)
-    with use_precision(precision):
-        for row in rows:
-            yield row | {"precision": precision, "epoch_images": len(images)}
-
-
-def time_in_torch(recipe, images, labels, precision, seconds):
-    """Return `torch_fast_network.time_recipe` of a recipe, on as many threads as cores."""
-    import torch
-    import torch_fast_network
-
-    from cifar_utils.data.preprocessing import Preprocessing, scale_images
-    from cifar_utils.runs.machine import detect_processor
-    from cifar_utils.training.batches import ArraySource
-    from cifar_utils.training.loop import WHITENING_IMAGES
-
-    torch.manual_seed(0)
-    torch.set_flush_denormal(True)  # as TensorFlow does
-    torch.set_num_threads(detect_processor().cores)
-    source = ArraySource(images, labels, recipe.batch_size, Preprocessing.from_recipe(recipe, 0))
-    whitening = scale_images(images[:WHITENING_IMAGES])
-    epochs = find_first_epochs(recipe)
-    return torch_fast_network.time_recipe(recipe, source, whitening, epochs, precision, seconds)
+        rows = time_recipe(recipe, *given, SECONDS)
+    for row in rows:
+        yield row | {"precision": precision, "epoch_images": len(part)}
 
 
 # ---------- what the numbers mean -----------------------------------------------------------------
@@ -180,16 +142,16 @@ def count_flops(recipe, size):
     Normalisation, activations, pooling and the optimizer are left out: a few percent.
 
     Args:
-        recipe: A `recipes.Recipe`.
+        recipe: A `runs.Recipe`.
         size: Side of the image in pixels.
 
     Returns:
-        Floating-point operations, a multiplication and an addition counting as two.
+        Floating-point operations: a multiplication and an addition are two.
     """
-    from cifar_utils.models.documented import build_model
+    from cifar_utils import models
 
     total, trained_before, shape = 0, False, (1, size, size, 3)
-    for layer in build_model(recipe, training=True).layers:
+    for layer in models.build(recipe).layers:
         shape = layer.compute_output_shape(shape)
         trained = bool(layer.trainable_weights)
         if hasattr(layer, "kernel"):
@@ -200,32 +162,24 @@ def count_flops(recipe, size):
     return total
 
 
-def find_recipe(contender):
-    """Return the recipe that a contender trains: the documented script the network of baseline."""
-    from cifar_utils.runs.recipes import get_recipe
-
-    name = contender.removesuffix(TORCH)
-    return get_recipe("baseline" if name == DOCUMENTED else name)
-
-
-def _summarise_documented(measured):
-    """Return the documented script's row, its peak's share aside."""
-    row = AGAINST["summarise"]({DOCUMENTED: measured})[DOCUMENTED]
-    return {
-        "contender": DOCUMENTED,
-        "size": 32,
-        "precision": "float32",
-        "epoch_images": row["images"],
-        "images_per_second": row["images_per_second"],
-        "epoch_seconds": row["epoch_seconds"],
-        "n": row["n"],
-    }
+def summarise_original(measured):
+    """Return the row of the original script: its medians over the epochs with all images."""
+    epochs = [epoch for one in measured for epoch in one]
+    most = max(epoch["images"] for epoch in epochs)
+    full = [epoch for epoch in epochs if epoch["images"] == most]
+    seconds, whole = (
+        statistics.median(epoch[part] for epoch in full)
+        for part in ("train_seconds", "epoch_seconds")
+    )
+    row = {"contender": ORIGINAL, "size": 32, "precision": "float32", "epoch_images": most}
+    speed = {"images_per_second": round(most / seconds), "epoch_seconds": round(whole, 2)}
+    return row | speed | {"n": len(full)}
 
 
-def _summarise_contender(name, measured):
+def summarise_contender(name, measured):
     """Return one row per image size: the medians over the rounds, of the faster memory format."""
     groups = {}
-    for row in (row for one in measured for row in one):
+    for row in itertools.chain.from_iterable(measured):
         groups.setdefault((row["size"], row.get("format")), []).append(row)
     best = {}
     for (size, memory_format), rows in groups.items():
@@ -239,93 +193,35 @@ def _summarise_contender(name, measured):
             "epoch_seconds": round(rows[0]["epoch_images"] / speed, 2),
             "n": len(rows),
         }
-        if memory_format:
-            row["format"] = memory_format
-        if size not in best or speed > best[size]["images_per_second"]:
+        row |= {"format": memory_format} if memory_format else {}
+        if (
+            row["images_per_second"]
+            > best.get(size, row | {"images_per_second": 0})["images_per_second"]
+        ):
             best[size] = row
     return list(best.values())
 
 
-def summarise(rounds, flops):
-    """Turn what was measured into one row per contender and image size.
+def summarise(rounds):
+    """Return `(peak, rows)`: GFLOP/s by number format, and one row per contender and image size."""
+    from cifar_utils.runs import get_recipe
 
-    Args:
-        rounds: By contender, one list of dicts per round.
-        flops: By contender, `count_flops` by image size.
-
-    Returns:
-        `(peak, rows, trainings)`: GFLOP/s by number format; the rows, the documented script's
-        first; by contender the seconds of all its epochs, and the documented script's over them.
-    """
     peak = {}
-    for row in (row for one in rounds[PEAK] for row in one):
+    for row in itertools.chain.from_iterable(rounds[PEAK]):
         peak[row["precision"]] = max(row["gflops"], peak.get(row["precision"], 0))
-    rows = [_summarise_documented(rounds[DOCUMENTED])]
+    rows = [summarise_original(rounds[ORIGINAL])]
     for name, measured in rounds.items():
-        if name not in (PEAK, DOCUMENTED):
-            rows += _summarise_contender(name, measured)
+        if name not in (PEAK, ORIGINAL):
+            rows += summarise_contender(name, measured)
     for row in rows:
-        row["ratio_to_documented"] = round(
-            row["images_per_second"] / rows[0]["images_per_second"], 2
+        recipe = (
+            "baseline" if row["contender"] == ORIGINAL else row["contender"].removesuffix(TORCH)
         )
-        row["flops_per_image"] = flops[row["contender"]][row["size"]]
-        gflops = row["images_per_second"] * row["flops_per_image"] / 1e9
-        row["share_of_peak"] = round(gflops / peak[row["precision"]], 3)
-    return peak, rows, compute_trainings(rows)
-
-
-def compute_trainings(rows):
-    """Compute what all epochs of each contender take, at their sizes.
-
-    Args:
-        rows: Of `summarise`, or read from the file.
-
-    Returns:
-        By contender `training_seconds` and `ratio_to_documented`.
-    """
-    from cifar_utils.data.preprocessing import spread_sizes
-
-    seconds = {}
-    for row in rows:
-        recipe = find_recipe(row["contender"])
-        epochs = spread_sizes(recipe.sizes, recipe.epochs).count(row["size"])
-        before = seconds.get(row["contender"], 0)
-        grown = round(50_000 * (1 - recipe.val_fraction)) / row["epoch_images"]
-        seconds[row["contender"]] = before + epochs * grown * row["epoch_seconds"]
-    return {
-        name: {
-            "training_seconds": round(own, 1),
-            "ratio_to_documented": round(seconds[DOCUMENTED] / own, 1),
-        }
-        for name, own in seconds.items()
-    }
-
-
-def make_rows(result):
-    """Return `(header, rows)` of the README's table, as text.
-
-    Args:
-        result: The contents of `time_to_accuracy.json`.
-    """
-    header = [f"on {result['machine']}", *HEADER]
-    rows = []
-    for row in result["summary"]:
-        name, notes = row["contender"], []
-        name = name if name == DOCUMENTED else f"`{name.removesuffix(TORCH)}`"
-        if row["contender"].endswith(TORCH):
-            notes = ["PyTorch", row["format"]]
-        notes += [row["precision"]] if row["precision"] != "float32" else []
-        rows.append(
-            [
-                ", ".join([name, *notes]),
-                f"{row['size']}×{row['size']}",
-                f"{row['images_per_second']:,.0f}",
-                f"{row['epoch_seconds']:.1f} s",
-                f"{row['ratio_to_documented']:.2f} ×",
-                f"{row['share_of_peak']:.0%}",
-            ]
-        )
-    return header, rows
+        speed, flops = row["images_per_second"], count_flops(get_recipe(recipe), row["size"])
+        row["ratio_to_documented"] = round(speed / rows[0]["images_per_second"], 2)
+        row["flops_per_image"] = flops
+        row["share_of_peak"] = round(speed * flops / 1e9 / peak[row["precision"]], 3)
+    return peak, rows
 
 
 # ---------- the whole -----------------------------------------------------------------------------
@@ -333,82 +229,65 @@ def make_rows(result):
 
 def list_contenders():
     """Return all contenders, in turn; PyTorch's only where it is installed."""
-    from cifar_utils.runs.recipes import RECIPES
+    from cifar_utils.runs import RECIPES
 
-    names = [PEAK, DOCUMENTED, *RECIPES]
+    names = [PEAK, ORIGINAL, *RECIPES]
     if importlib.util.find_spec("torch"):
         names += [f"{name}{TORCH}" for name, own in RECIPES.items() if own.network == "fast"]
     return names
 
 
 def measure(name):
-    """Measure one contender in a process of its own; returns one dict per epoch or image size."""
-    if name == DOCUMENTED:
-        return AGAINST["measure"](name)
+    """Measure one contender in a process of its own; returns one dict per line that it prints."""
     # PyTorch's process imports our package without TensorFlow.
-    changes = {"KERAS_BACKEND": "torch" if name.endswith(TORCH) else "tensorflow"}
-    return AGAINST["run_script"](name, Path(__file__).name, ["measure", name], changes)
+    backend = "torch" if name.endswith(TORCH) else "tensorflow"
+    script, word = ("original_script", "print") if name == ORIGINAL else ("training_speed", name)
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / f"{script}.py"), word],
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def print_table(result):
-    """Print the table, and what the trainings take."""
-    header, rows = make_rows(result)
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        print(row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:]), sep="  ")
-    for precision, gflops in result["peak"].items():
-        print(f"peak, {precision}: {gflops:,.0f} GFLOP/s")
-    for name, row in result["trainings"].items():
+def main(word="1"):
+    """Measure all contenders in turn, and write the file; or one alone, by its name."""
+    if not word.isdigit():
+        for row in measure_peak() if word == PEAK else measure_recipe(word):
+            print(json.dumps(row), flush=True)
+        return
+    from original_script import describe_machine
+
+    from cifar_utils.paths import write_json
+
+    rounds, load = {name: [] for name in list_contenders()}, round(os.getloadavg()[0], 2)
+    for number in range(int(word)):
+        for name, measured in rounds.items():
+            measured.append(measure(name))
+            print(f"round {number + 1}: {name}: {measured[-1]}", flush=True)
+    peak, rows = summarise(rounds)
+    for row in rows:
         print(
-            f"all epochs of {name}: {row['training_seconds']:,.0f} s,"
-            f" {row['ratio_to_documented']:.1f} x as fast as the documented script's"
+            f"{row['contender']:28}{row['size']:4}{row['images_per_second']:10,.0f} images/s"
+            f"{row['ratio_to_documented']:7.2f} x{row['share_of_peak']:7.0%} of the peak"
         )
-
-
-def make_result(rounds, load):
-    """Return what the file holds; `load` is the machine's load average before the first round."""
     installed = [name for name in PACKAGES if any(metadata.distributions(name=name))]
-    contenders = [name for name in rounds if name != PEAK]
-    flops = {}
-    for name in contenders:
-        recipe = find_recipe(name)
-        flops[name] = {size: count_flops(recipe, size) for size in find_first_epochs(recipe)}
-    peak, rows, trainings = summarise(rounds, flops)
-    return {
+    result = {
         "date": datetime.date.today().isoformat(),
-        "machine": AGAINST["describe_machine"](),
+        "machine": describe_machine(),
         "versions": {name: metadata.version(name) for name in installed},
         "load_before": load,
         "documented_seconds": round(100 * rows[0]["epoch_seconds"]),
         "peak": peak,
         "summary": rows,
-        "trainings": trainings,
         "rounds": rounds,
     }
-
-
-def main():
-    """Measure all contenders in turn, and write the file."""
-    if sys.argv[1:2] == ["measure"]:
-        name = sys.argv[2]
-        recipe, with_torch = name.removesuffix(TORCH), name.endswith(TORCH)
-        for row in measure_peak() if name == PEAK else measure_recipe(recipe, with_torch):
-            print(json.dumps(row), flush=True)
-        return
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    rounds, load = {name: [] for name in list_contenders()}, round(os.getloadavg()[0], 2)
-    for number in range(1, count + 1):
-        for name, measured in rounds.items():
-            start = time.perf_counter()
-            measured.append(measure(name))
-            seconds = time.perf_counter() - start
-            print(f"round {number}: {name}, {seconds:.0f} s: {measured[-1]}", flush=True)
-    from cifar_utils.paths import write_json
-
-    result = make_result(rounds, load)
-    print_table(result)
     write_json(Path(__file__).with_suffix(".json"), result)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

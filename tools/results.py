@@ -11,13 +11,13 @@ import statistics
 import textwrap
 
 import numpy as np
-from references import load_references
+from references import compute_ratio
 
-from cifar_utils.evaluation.metrics import DOCUMENTED
+from cifar_utils.evaluation import DOCUMENTED
 from cifar_utils.inference.pretrained import list_pretrained, read_card
 from cifar_utils.paths import project_root, write_text
 from cifar_utils.plots.speed import WHOLE, is_clear
-from cifar_utils.runs.recipes import RECIPES
+from cifar_utils.runs import RECIPES, list_references
 
 ROOT = project_root()
 PAGE = ROOT / "docs" / "results.md"
@@ -81,11 +81,12 @@ def table(header, rows):
 
 def summarise(name):
     """Return a recipe's runs, accuracies, accuracies with six views, median time and ratios."""
-    kept = [reference for reference in load_references(name) if not reference.changes]
-    accuracy = [one.metrics["accuracy"]["value"] for one in kept]
-    six = [one.metrics["tta"]["accuracy"]["value"] for one in kept if "tta" in one.metrics]
-    seconds = statistics.median(one.seconds for one in kept)
-    return kept, accuracy, six, seconds, [one.ratio for one in kept if one.ratio]
+    kept = [run for run in list_references(name) if not run.changes]
+    metrics = [run.read_json("metrics.json") for run in kept]
+    accuracy = [one["accuracy"]["value"] for one in metrics]
+    six = [one["tta"]["accuracy"]["value"] for one in metrics if "tta" in one]
+    seconds = statistics.median(run.info["seconds"]["training"] for run in kept)
+    return kept, accuracy, six, seconds, [compute_ratio(run) for run in kept if compute_ratio(run)]
 
 
 def render_docstrings(text):
@@ -119,25 +120,31 @@ def make_recipes():
 def make_runs():
     """One row per reference run."""
     rows = []
-    for one in sorted(load_references(), key=lambda one: [*RECIPES].index(one.recipe)):
-        six = interval(one.metrics["tta"]["accuracy"]) if "tta" in one.metrics else NONE
-        folder = f"../{one.folder.relative_to(ROOT).as_posix()}"
-        numbers = [interval(one.metrics["accuracy"]), six, duration(one.seconds)]
-        numbers += [ratio([one.ratio] if one.ratio else []), processor(one.info)]
-        rows.append([f"[`{one.recipe}`, {one.title}]({folder})", *numbers])
+    for run in sorted(list_references(), key=lambda run: [*RECIPES].index(run.recipe.name)):
+        metrics, found = run.read_json("metrics.json"), compute_ratio(run)
+        rows.append(
+            [
+                f"[`{run.recipe.name}`, {run.title}](../{run.dir.relative_to(ROOT).as_posix()})",
+                interval(metrics["accuracy"]),
+                interval(metrics["tta"]["accuracy"]) if "tta" in metrics else NONE,
+                duration(run.info["seconds"]["training"]),
+                ratio([found] if found else []),
+                processor(run.info),
+            ]
+        )
     header = ["run", "test accuracy", "six views", "training time"]
     return table([*header, "of the original script's time", "machine"], rows)
 
 
 def make_reproduction():
     """The three numbers of the original system, and those of `baseline`."""
-    kept = load_references("baseline")
+    kept = {run.title: run.read_json("metrics.json") for run in list_references("baseline")}
     rows = [
         [name.replace("_weighted", ", weighted"), percent(value, 2)]
-        + [interval(one.metrics[name]) for one in kept]
+        + [interval(metrics[name]) for metrics in kept.values()]
         for name, value in DOCUMENTED.items()
     ]
-    return table(["test metric", "original", *(f"`baseline`, {one.title}" for one in kept)], rows)
+    return table(["test metric", "original", *(f"`baseline`, {title}" for title in kept)], rows)
 
 
 def make_leak():
