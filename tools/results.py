@@ -233,7 +233,6 @@ def make_photographs():
         [row["crops"], row["average"], *(percent(row[part]) for part in ("accuracy", "coverage"))]
         for row in measured["validation"]
         if row["crops"] in ("all", "centre, large corners", "centre", "squash", "letterbox")
-        and row["average"] in ("mean", "surest")
     ]
     test = measured["test"]
     told = ", ".join(
@@ -241,20 +240,12 @@ def make_photographs():
     )
     scenes = table(["crops", "average", "correct", "confident at 95 % correct"], rows)
     photos = [
-        [
-            row["kind"],
-            row["n"],
-            row.get("right", NONE),
-            row["answered"],
-            row.get("right_of_answered", NONE),
-        ]
+        [row["kind"].replace("none", "none of the ten: photographs"), row["n"]]
+        + [row.get("right", NONE), row["answered"], row.get("right_of_answered", NONE)]
         for row in measured["photos"]
-        if row["kind"] != "none"
     ]
-    photos += [
-        [f"none of the ten: {kind}", row["n"], NONE, row["confident"], NONE]
-        for kind, row in measured["others"].items()
-    ]
+    for kind, row in measured["others"].items():
+        photos.append([f"none of the ten: {kind}", row["n"], NONE, row["confident"], NONE])
     header = ["photographs", "n", "correct", "confident", "of these correct"]
     return (
         f"{scenes}\nOn {test['answers']['n']:,} scenes made of test images: {told}; of the chosen way"
@@ -348,7 +339,10 @@ with 100 full epochs of the original script on the same idle machine within the 
 
 def render():
     """Return the page."""
-    parts = [f"## {title}\n\n`python {command}`\n\n{make()}" for title, make, command in SECTIONS]
+    parts = [
+        f"## {title}\n\nCommand: `python {command}`\n\n{make()}"
+        for title, make, command in SECTIONS
+    ]
     return "\n".join([INTRODUCTION, *parts])
 
 
