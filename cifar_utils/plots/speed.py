@@ -197,7 +197,7 @@ def plot_losses(series: dict) -> Figure:
         series: Name → one loss per step.
     """
     figure = new_figure("Training loss, step by step", 3.4)
-    axes = style_axes(figure.subplots(), "", "step", "mean cross-entropy of the epoch so far", "y")
+    axes = style_axes(figure.subplots(), "", "step", "loss, mean of the epoch", "y")
     for (name, losses), (colour, dashes, _) in zip(series.items(), SERIES_STYLES, strict=False):
         axes.plot(range(1, len(losses) + 1), losses, dashes, color=colour, linewidth=2, label=name)
     # The first steps fall from far above what matters later.
@@ -229,16 +229,15 @@ def plot_accuracy_against_time(series: dict, own: dict | None = None) -> Figure:
             seconds[ring] / 60, accuracy[ring], "o", color=colour, markersize=13,
             markerfacecolor="none", markeredgewidth=1.5,
         )  # fmt: skip
-        # In its colour, right of the line's end: all lines end at different heights.
         axes.annotate(
-            f"{epochs[-1]:.0f} epochs", (seconds[-1] / 60, accuracy[-1]), (9, 0), va="center",
+            f"{epochs[-1]:.0f} epochs", (seconds[-1] / 60, accuracy[-1]), (0, 9), ha="center",
             textcoords="offset points", fontsize=SMALL, color=colour,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
-    axes.margins(x=0.12, y=0.1)
+    axes.margins(x=0.07, y=0.1)
     percent_axis(axes.yaxis)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT)
     return figure
