@@ -2,10 +2,11 @@
 
     python benchmarks/training_speed.py        # runs this where PyTorch is installed
 
-The same function as `cifar_utils.models.fast` (a test copies the weights over and compares), the
+The same function as `cifar_utils.models.fast` (a test copies the weights over and compares) and the
 same updates as `cifar_utils.models.muon` (a test compares one step), under `torch.autocast` where
-ours is in mixed bfloat16. What it trains on is augmented beforehand and held in memory, while ours augments
-as it goes: that favours PyTorch. Its learning rate stays where ours falls; that costs neither time.
+ours is in mixed bfloat16. What it trains on is augmented beforehand and held in memory, while ours
+augments as it goes: that favours PyTorch. Its learning rate stays where ours falls; that costs
+neither time.
 """
 
 import time

@@ -1,6 +1,6 @@
 """Put the best of some finished runs into the package, with its model card.
 
-    python benchmarks/ship_weights.py RUN [RUN …]
+    python tools/ship_weights.py RUN [RUN …]
 
 Chooses by validation accuracy in the last epoch, fits temperature and threshold on the images that
 the run held out, and writes into `cifar_utils/weights/`: `RECIPE.npz` (the weights in float16, for
@@ -20,20 +20,19 @@ from pathlib import Path
 import numpy as np
 
 from cifar_utils.errors import CifarError, RunError
-from cifar_utils.evaluation.calibration import (
-    ECE_BINS,
+from cifar_utils.evaluation import (
+    VIEWS,
     apply_temperature,
     compute_ece,
+    compute_metrics,
     measure_answers,
 )
-from cifar_utils.evaluation.metrics import compute_metrics
-from cifar_utils.evaluation.tta import VIEWS
+from cifar_utils.evaluation.calibration import ECE_BINS
 from cifar_utils.inference.engines import LiteRTEngine
 from cifar_utils.inference.pretrained import WEIGHTS_DIR, read_card, save_pretrained
 from cifar_utils.paths import atomic_path, relative_to_project, write_text
+from cifar_utils.runs import find_run, read_history, read_preprocessing
 from cifar_utils.runs.machine import count_cores
-from cifar_utils.runs.store import find_run
-from cifar_utils.training.checkpoint import read_history
 
 # One is made of each of so many held-out images, for the calibration of photographs. A temperature
 # and a threshold need no more, either.
@@ -72,10 +71,9 @@ def make_card(run, engine):
         The card, JSON-ready.
     """
     from cifar_utils.inference.run_models import fit_calibrations, make_classifier
-    from cifar_utils.training.loop import get_preprocessing
 
     data, info = run.dataset, run.info
-    _, val = get_preprocessing(run).split(data.train_labels)
+    _, val = read_preprocessing(run).split(data.train_labels)
     card = {
         "name": info["recipe"]["name"],
         "data": {
@@ -132,10 +130,10 @@ def render_card(card):
         f"# Model card: `{card['name']}`",
         "",
         f"`load_pretrained({card['name']!r})` of `cifar_utils.inference.pretrained`. Written by"
-        " `benchmarks/ship_weights.py`.",
+        " `tools/ship_weights.py`.",
         "",
         f"- **Data:** {data['name']}, {kind} (`{data['fingerprint']}`);"
-        f" {data['training_images']:,} images to learn from, {data['held_out']:,} held out.",
+        f" {data['training_images']:,} training images, {data['held_out']:,} held out.",
         f"- **Training:** recipe `{card['name']}`, seed {card['seed']},"
         f" {card['train_seconds']:,.0f} s on {card['trained_on']}."
         f" The best of {card['chosen_among']} by validation accuracy.",
@@ -145,7 +143,7 @@ def render_card(card):
         f"- **Licence:** {card['licence']}",
         "",
         "| views | test accuracy (95 % interval) | calibration error, before and after |"
-        " temperature | answers from | test images answered | of these right |",
+        " temperature | confident from | confident | of these correct |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for kind, part in card["views"].items():
@@ -157,20 +155,17 @@ def render_card(card):
             f" | {fitted['temperature']:.3f} | {fitted['threshold']:.1%}"
             f" | {answers['coverage']:.1%} | {answers['accuracy']:.2%} |"
         )
-    one = card["views"]["one"]
+    one, photo = card["views"]["one"], card["photo"]
     lines += [
         "",
-        f"n = {one['test']['n']:,} test images, which nothing was chosen by. Temperature and"
-        " threshold (the probability from which on an answer is given, and not called unsure)"
-        f" were fitted on the {one['calibration']['n']:,} held-out images; calibration error:"
-        f" {one['ece_bins']} bins. `mirrored` is what the classifier takes unless told otherwise:"
-        " the image and, where that leaves doubt, its mirror image. For photographs, of which the"
-        f" surest of five crops is taken, a temperature of {card['photo']['temperature']:.2f} comes"
-        f" on top, and answers are given from {card['photo']['threshold']:.1%}: fitted on"
-        f" {card['photo']['n']:,} scenes"
-        " made of the held-out images, of which"
-        f" {card['photo']['coverage']:.0%} get an answer and {card['photo']['accuracy']:.1%} of"
-        " these are right.",
+        f"n = {one['test']['n']:,} test images; nothing was chosen by them. Temperature and"
+        " threshold (the probability from which on a prediction is called confident) were fitted on the"
+        f" {one['calibration']['n']:,} images held out; calibration error with {one['ece_bins']}"
+        " bins. The classifier's default is `mirrored`: the image and, where that leaves doubt, its"
+        f" mirror image. Photographs get a further temperature of {photo['temperature']:.2f} on the"
+        f" surest of five crops, and are confident from {photo['threshold']:.1%}: fitted on"
+        f" {photo['n']:,} scenes made of the images held out, of which {photo['coverage']:.0%} are"
+        f" confident and {photo['accuracy']:.1%} of these correct.",
         "",
         "**Limits**",
         "",
@@ -183,13 +178,13 @@ def render_card(card):
 def main(names):
     """Choose, evaluate, write."""
     from cifar_utils.inference.conversion import write_model
-    from cifar_utils.inference.run_models import load_model
+    from cifar_utils.inference.sources import load_run_model
 
     if not names:
-        raise RunError("Name the runs to choose from: python benchmarks/ship_weights.py RUN …")
+        raise RunError("Name the runs to choose from: python tools/ship_weights.py RUN …")
     run = choose_run([find_run(name) for name in names])
     print(f"best on validation: {run.name}")
-    model = load_model(run)
+    model = load_run_model(run)
     model.set_weights([np.float32(np.float16(weight)) for weight in model.get_weights()])
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder, f"{run.info['recipe']['name']}.tflite")

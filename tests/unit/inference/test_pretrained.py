@@ -122,7 +122,7 @@ def test_every_shipped_file_loads_and_its_card_says_what_it_is(name, images):
     probs = predict_probs(pretrained.load_pretrained(name), images)
     np.testing.assert_allclose(probs.sum(1), 1, atol=1e-5)
     text = (pretrained.WEIGHTS_DIR / f"{name}.md").read_text(encoding="utf-8")
-    ship = runpy.run_path(str(project_root() / "benchmarks" / "ship_weights.py"))
+    ship = runpy.run_path(str(project_root() / "tools" / "ship_weights.py"))
     assert text == ship["render_card"](card)
 
 
@@ -148,11 +148,11 @@ def test_the_shipped_weights_have_the_accuracy_of_their_card(name, cifar10_path)
     assert accuracy == pytest.approx(card["views"]["one"]["test"]["accuracy"]["value"], abs=1e-3)
 
 
-# ---------- benchmarks/ship_weights.py ----------------------------------------------------------
+# ---------- tools/ship_weights.py ----------------------------------------------------------
 
 
 def test_the_best_on_validation_is_chosen_and_others_are_refused(tmp_path):
-    ship = runpy.run_path(str(project_root() / "benchmarks" / "ship_weights.py"))
+    ship = runpy.run_path(str(project_root() / "tools" / "ship_weights.py"))
     run, _, _ = train_once("pretrained")
     with pytest.raises(RunError, match="not a finished run on CIFAR-10"):
         ship["choose_run"]([run])
