@@ -159,9 +159,9 @@ def render_card(card):
     lines += [
         "",
         f"n = {one['test']['n']:,} test images; nothing was chosen by them. Temperature and"
-        " threshold (the probability from which on a prediction is called confident) were fitted on the"
-        f" {one['calibration']['n']:,} images held out; calibration error with {one['ece_bins']}"
-        " bins. The classifier's default is `mirrored`: the image and, where that leaves doubt, its"
+        " threshold (the probability from which on a prediction is called confident) were fitted on"
+        f" the {one['calibration']['n']:,} images held out; calibration error with"
+        f" {one['ece_bins']} bins. The classifier's default is `mirrored`: the image and, where that leaves doubt, its"
         f" mirror image. Photographs get a further temperature of {photo['temperature']:.2f} on the"
         f" surest of five crops, and are confident from {photo['threshold']:.1%}: fitted on"
         f" {photo['n']:,} scenes made of the images held out, of which {photo['coverage']:.0%} are"
