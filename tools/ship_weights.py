@@ -161,11 +161,12 @@ def render_card(card):
         f"n = {one['test']['n']:,} test images; nothing was chosen by them. Temperature and"
         " threshold (the probability from which on a prediction is called confident) were fitted on"
         f" the {one['calibration']['n']:,} images held out; calibration error with"
-        f" {one['ece_bins']} bins. The classifier's default is `mirrored`: the image and, where that"
-        f" leaves doubt, its mirror image. Photographs get a further temperature of {photo['temperature']:.2f} on the"
-        f" surest of five crops, and are confident from {photo['threshold']:.1%}: fitted on"
-        f" {photo['n']:,} scenes made of the images held out, of which {photo['coverage']:.0%} are"
-        f" confident and {photo['accuracy']:.1%} of these correct.",
+        f" {one['ece_bins']} bins. The classifier's default is `mirrored`: the image and, where"
+        " that leaves doubt, its mirror image. Photographs get a further temperature of"
+        f" {photo['temperature']:.2f} on the surest of five crops, and are confident from"
+        f" {photo['threshold']:.1%}: fitted on {photo['n']:,} scenes made of the images held out,"
+        f" of which {photo['coverage']:.0%} are confident and {photo['accuracy']:.1%} of these"
+        " correct.",
         "",
         "**Limits**",
         "",

@@ -73,16 +73,16 @@ def test_confident_predictions_are_counted():
 def test_a_short_training_measures_held_out_images_and_repeats_itself():
     data = load_dataset("synthetic")
     data = dataclasses.replace(
-        data, train_images=data.train_images[:600], train_labels=data.train_labels[:600]
+        data, train_images=data.train_images[:300], train_labels=data.train_labels[:300]
     )
     recipe = dataclasses.replace(
-        get_recipe("quick", epochs=2, batch_size=50), widths=(8, 8, 8), steps_per_execution=1
+        get_recipe("quick", epochs=1, batch_size=50), widths=(8, 8, 8), steps_per_execution=1
     )
     first, second = (short_training.train(recipe, data, seed=1) for _ in range(2))
-    assert first["accuracy"] == second["accuracy"]
-    assert first["accuracy_tta"] == second["accuracy_tta"]
-    assert first["seconds"] > 0
-    assert first["accuracy"] * 60 == pytest.approx(round(first["accuracy"] * 60), abs=1e-3)
+    assert first.pop("seconds") > 0
+    second.pop("seconds")
+    assert first == second
+    assert all(0 <= accuracy <= 1 for accuracy in first.values())
 
 
 @pytest.fixture
