@@ -70,7 +70,7 @@ def make_card(run, engine):
     Returns:
         The card, JSON-ready.
     """
-    from cifar_utils.inference.run_models import fit_calibrations, make_classifier
+    from cifar_utils.inference.export import fit_calibrations, make_classifier
 
     data, info = run.dataset, run.info
     _, val = read_preprocessing(run).split(data.train_labels)
@@ -178,7 +178,8 @@ def render_card(card):
 
 def main(names):
     """Choose, evaluate, write."""
-    from cifar_utils.inference.conversion import write_model
+    from cifar_utils.inference.export import write_model
+
     from cifar_utils.inference.sources import load_run_model
 
     if not names:

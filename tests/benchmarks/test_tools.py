@@ -1,4 +1,4 @@
-"""Reference runs: kept whole, told apart by their parameters, never from synthetic data."""
+"""Reference runs and shipped weights: made of finished runs on CIFAR-10 alone."""
 
 import csv
 import dataclasses
@@ -6,9 +6,11 @@ import json
 
 import pytest
 import references
+import ship_weights
 
 from cifar_utils.errors import RunError
 from cifar_utils.evaluation import DOCUMENTED
+from cifar_utils.inference.pretrained import WEIGHTS_DIR, list_pretrained, read_card
 from cifar_utils.paths import write_json, write_text
 from cifar_utils.runs import Run, get_recipe, list_references, store
 
@@ -83,3 +85,29 @@ def test_the_original_script_is_compared_if_measured_within_the_hour(measurement
     times = 1_000_000, 1_000_800
     found = references.find_nearest(measurements, "a processor, 2 cores", *times)
     assert (found or {}).get("documented_seconds") == expected
+
+
+# ---------- shipped weights -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list_pretrained())
+def test_a_model_card_is_what_its_numbers_say(name):
+    text = (WEIGHTS_DIR / f"{name}.md").read_text(encoding="utf-8")
+    assert text == ship_weights.render_card(read_card(name))
+
+
+def make_trained_run(folder, accuracy, **changes):
+    """Write what a trained run leaves for the choice of the best."""
+    run = make_finished_run(folder, val_fraction=0.1, **changes)
+    write_text(run.path("history.csv"), f"epoch,val_accuracy\n1,0.99\n2,{accuracy}\n")
+    return run
+
+
+def test_the_best_in_its_last_epoch_ships(tmp_path):
+    runs = [make_trained_run(tmp_path / name, x) for name, x in [("a", 0.9), ("b", 0.94)]]
+    assert ship_weights.choose_run(runs).name == "b"
+    with pytest.raises(RunError, match="'c'"):
+        ship_weights.choose_run([make_trained_run(tmp_path / "c", 0.95, dataset="synthetic")])
+    few = make_finished_run(tmp_path / "d", val_fraction=0.03)
+    with pytest.raises(RunError, match="2,000 images"):
+        ship_weights.choose_run([few])
