@@ -22,8 +22,8 @@ class RunError(CifarError):
 
 
 class ModelError(CifarError):
-    """A file is no model that can be used."""
+    """A file cannot be used as a model."""
 
 
 class ImageError(CifarError, ValueError):
-    """A picture cannot be read."""
+    """An image cannot be read."""

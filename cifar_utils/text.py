@@ -4,16 +4,16 @@ import difflib
 
 
 def first_line(error, most=200):
-    """Return the beginning of what a library says of a failure, for a message of ours."""
+    """Return the first line of a library's error, for a message of ours."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:most]
 
 
 def suggest(word, known):
-    """Say which known names are nearest to a mistyped one.
+    """Name the valid name that is nearest to a mistyped one.
 
     Args:
         word: What the user wrote.
-        known: The valid names, in the order in which they should be listed.
+        known: The valid names, in the order in which they are listed.
 
     Returns:
         A sentence such as "Did you mean 'epochs'?", or the list of valid names when none is near.

@@ -69,14 +69,14 @@ def estimate_seconds(recipe, budget=3.0) -> float:
         Seconds for all epochs on CIFAR-10 with validation. The input path is taken for free, and
         loaded machines give long answers: a guide, not a promise.
     """
+    from cifar_utils import models
     from cifar_utils.data.preprocessing import spread_sizes
-    from cifar_utils.training.loop import compile_model
-    from cifar_utils.training.precision import choose_precision, use_precision
+    from cifar_utils.training import choose_precision, compile_model, use_precision
 
     n_val = round(TRAIN_IMAGES * recipe.val_fraction)
     steps = math.ceil((TRAIN_IMAGES - n_val) / recipe.batch_size)
     with use_precision(choose_precision(recipe.precision)):
-        model = compile_model(recipe, steps)
+        model = compile_model(models.build(recipe), recipe, steps)
     epochs = collections.Counter(spread_sizes(recipe.sizes, recipe.epochs))
     step = {
         size: _time_step(model, recipe.batch_size, size, budget / len(epochs)) for size in epochs

@@ -1,9 +1,8 @@
 """The five notebooks in order, with one set of parameters: `python -m cifar_utils run`."""
 
 import contextlib
-import fcntl
+import os
 import sys
-import time
 from pathlib import Path
 
 from cifar_utils.apps.kernels import (
@@ -21,7 +20,7 @@ from cifar_utils.inference.images import open_picture
 from cifar_utils.inference.sources import find_model
 from cifar_utils.paths import expand_home, notebooks_dir, relative_to_project
 from cifar_utils.runs.parameters import check_parameters
-from cifar_utils.runs.run import STAGES, backend_prefix, now_text, this_process
+from cifar_utils.runs.run import STAGES, backend_prefix, now_text
 from cifar_utils.runs.store import create_run, find_run, refuse_conflicts
 from cifar_utils.text import format_clock, suggest
 from cifar_utils.training.precision import check_precision
@@ -122,17 +121,13 @@ def run_pipeline(run, stages, changes=None, retrain=False, stream=None):
             "interrupted".
     """
     with _lock(run), catch_signals() as signals:
-        run.update(error=None, holder=this_process(), parameters=changes or {})
+        run.update(error=None, parameters=changes or {})
         for left in run.dir.glob(".checkpoint-*"):  # of a process killed while it wrote
             left.unlink(missing_ok=True)
         if retrain and "03_training" in stages:
             run.path("checkpoint.npz").unlink(missing_ok=True)
-        try:
-            for stage in stages:
-                _run_stage(run, stage, signals, stream or sys.stdout)
-        finally:
-            with contextlib.suppress(OSError):  # of a full disk, say; the reason is on its way
-                run.update(holder=None)
+        for stage in stages:
+            _run_stage(run, stage, signals, stream or sys.stdout)
 
 
 def _run_stage(run, stage, signals, stream):
@@ -168,7 +163,7 @@ def _explain(run, stage, error, interrupted):
     told = _say_what_happened(run, stage, error, interrupted)
     status = "interrupted" if interrupted else "failed"
     with contextlib.suppress(Exception):  # the reason matters more than a note of it
-        run.update(status=status, end=now_text(), owner=None, error=str(told))
+        run.update(status=status, end=now_text(), error=str(told))
         run.update(stages={stage: {"status": status}})
         run.log_event(status, stage=stage)
         save_report(run)
@@ -200,19 +195,16 @@ def _say_what_happened(run, stage, error, interrupted):
 
 @contextlib.contextmanager
 def _lock(run):
-    """Hold the run for this pipeline; the system lets go of it when the process ends."""
-    with open(run.path(".lock"), "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise run.busy_error() from None
+    """Hold the run for this pipeline and the kernels that it starts."""
+    with run.lock("pipeline"):
         # The kernel of a pipeline that was killed needs a moment to notice it and end.
-        deadline = time.monotonic() + ORPHAN_SECONDS
-        while run.is_busy():
-            if time.monotonic() > deadline:
-                raise run.busy_error()
-            time.sleep(0.2)
-        yield
+        with run.lock("stage", timeout=ORPHAN_SECONDS):
+            pass
+        os.environ["CIFAR_PIPELINE"] = str(run.dir)
+        try:
+            yield
+        finally:
+            del os.environ["CIFAR_PIPELINE"]
 
 
 def describe_result(run, seconds):

@@ -1,16 +1,18 @@
-"""Every parameter of the pipeline: its type, its range, its help text. Written once, here.
+"""Every parameter of the notebooks: its type, its range, its help text. Written once, here.
 
 The notebooks' parameter cells repeat name, type and help (`papermill --help-notebook` shows
-them), and a test holds both together. `None` in a notebook means "the recipe's own value".
+them), and a test compares the two. `None` in a notebook means "the recipe's own value".
 """
 
+import ast
 import re
+import sys
 from dataclasses import dataclass
 
+from cifar_utils.data import DATASET_NAMES
 from cifar_utils.errors import ParameterError
 from cifar_utils.text import suggest
 
-DATASET_NAMES = ("auto", "cifar10", "synthetic")
 RECIPE_NAMES = ("quick", "fast", "accurate", "baseline")
 SCHEDULE_NAMES = ("code", "prose", "cosine", "linear")
 PRECISION_NAMES = ("auto", "float32", "bfloat16")
@@ -22,7 +24,7 @@ class Parameter:
 
     Attributes:
         type: `int`, `float`, `bool` or `str`.
-        help: One line; may not hold `#`, `=` or `|`, which papermill's reader trips over.
+        help: One line; without `#`, `=` and `|`, which papermill's reader cannot read.
         low: Smallest value accepted, or None.
         high: Largest value accepted, or None.
         choices: The only values accepted, or None.
@@ -46,7 +48,7 @@ PARAMETERS = {
     "run_name": Parameter(str, "folder under outputs/runs; empty continues or opens one by itself"),
     "dataset": Parameter(str, "auto, cifar10 or synthetic", choices=DATASET_NAMES),
     "recipe": Parameter(
-        str, "quick, fast, accurate or baseline (the documented one)", choices=RECIPE_NAMES
+        str, "quick, fast, accurate or baseline (the original)", choices=RECIPE_NAMES
     ),
     "seed": Parameter(int, "split, first weights, order and augmentation", 0, 2**31 - 1),
     "val_fraction": Parameter(float, "share of the training images held out", 0, 0.5),
@@ -61,23 +63,64 @@ PARAMETERS = {
     "batch_size": Parameter(int, "images per step", 1, 10_000),
     "learning_rate": Parameter(float, "largest step size", 1e-7, 10),
     "schedule": Parameter(
-        str, "code or prose (documented), cosine or linear", choices=SCHEDULE_NAMES
+        str, "code or prose (the original), cosine or linear", choices=SCHEDULE_NAMES
     ),
     "precision": Parameter(
-        str, "auto, float32 or bfloat16; auto takes what is fast here", choices=PRECISION_NAMES
+        str,
+        "auto, float32 or bfloat16; auto takes the faster one",
+        choices=PRECISION_NAMES,
     ),
     "deterministic": Parameter(
         bool, "same seed and machine give the same history, byte for byte (with TensorFlow)"
     ),
-    "model_path": Parameter(
-        str, "a model file or a run folder; empty takes the newest run or what ships"
+    "demo": Parameter(
+        bool, "fit the original network for a few epochs first; the run itself stays the same"
     ),
-    "image_path": Parameter(str, "a picture to classify; empty takes a test image"),
-    "test_index": Parameter(int, "which test image, where image_path is empty", 0, 9999),
+    "model_path": Parameter(
+        str, "a model file, a run folder or a shipped model; empty takes the shipped default"
+    ),
+    "image_path": Parameter(str, "a photo to classify; empty takes one that is bundled"),
+    "test_index": Parameter(int, "which test image to classify", 0, 9999),
 }
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 TRUE_WORDS, FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+# papermill's own, from its options --inject-paths, --inject-input-path, --inject-output-path.
+INJECTED_BY_PAPERMILL = re.compile(r"PAPERMILL_[A-Z_]+")
+
+
+def check_notebook(**given):
+    """Check a notebook's parameters, and the names that papermill put into the notebook.
+
+    Papermill only logs a name that no cell reads, so that `-p epocs 5` would do nothing. Use the
+    returned values in the notebook: `-r seed 5` gives the notebook a text.
+
+    Args:
+        **given: The notebook's parameters by name.
+
+    Returns:
+        A dict of the checked values; see `check_parameters`.
+
+    Raises:
+        ParameterError: If a name, type or value is not valid.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    for source in shell.user_ns.get("In", []) if shell else []:
+        if source.startswith("# Parameters\n"):  # how papermill begins the cell that it injects
+            for node in ast.parse(source).body:
+                for target in getattr(node, "targets", []):
+                    if INJECTED_BY_PAPERMILL.fullmatch(target.id):
+                        continue
+                    _check_taken(target.id, given)
+    return check_parameters(given)
+
+
+def _check_taken(name, given):
+    """Refuse a parameter that does not exist, or that this notebook does not take."""
+    check_parameter(name, None)
+    if name not in given:
+        raise ParameterError(f"This notebook takes no parameter {name!r}. {suggest(name, given)}")
 
 
 def check_parameters(given):

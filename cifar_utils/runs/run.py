@@ -1,27 +1,38 @@
-"""What a run folder holds, and atomic reads and writes of it."""
+"""One run folder: what is in it, how it is read and written, and which process works on it."""
 
+import contextlib
+import csv
 import dataclasses
 import datetime
+import io
 import json
-import os
 import shlex
 import time
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from cifar_utils import data
+from cifar_utils.data.preprocessing import Preprocessing, spread_sizes
 from cifar_utils.errors import RunError
 from cifar_utils.paths import (
     atomic_path,
     check_free_space,
+    read_variable,
     relative_to_project,
     write_json,
+    write_text,
 )
 from cifar_utils.runs.parameters import check_parameters
-from cifar_utils.runs.recipes import RECIPE_FIELDS, get_recipe, recipe_from_json
+from cifar_utils.runs.recipes import (
+    EXECUTION_FIELDS,
+    RECIPE_FIELDS,
+    RECIPES,
+    get_recipe,
+    recipe_from_json,
+    recipe_to_json,
+)
 
 STAGES = (
     "01_data_exploration",
@@ -30,17 +41,21 @@ STAGES = (
     "04_evaluation",
     "05_inference_widget",
 )
-# Those that are read and run on their own, outside of the pipeline, come last.
+# The last ones are no stages of the pipeline: they are read and run on their own.
 NOTEBOOKS = (*STAGES, "06_why_it_is_fast")
 # Weights in two formats, a checkpoint and its successor, figures, notebooks: 130 MB for `accurate`.
 RUN_BYTES = 150e6
+# Paths of this machine. A run folder can be given to somebody else, so they are not stored.
+NOT_STORED = ("model_path", "image_path")
+# One lock object per file: two of them in one process would exclude each other.
+_locks = {}
 
 
 class Run:
-    """One folder under outputs/runs and everything that was written into it.
+    """One folder under outputs/runs (or outputs/reference) and all that was written into it.
 
     Args:
-        folder: The run's folder; `run.json` in it is read again at every access, since the
+        folder: The run's folder. `run.json` in it is read again at every access, since the
             pipeline and a notebook's kernel both write it, in turn.
     """
 
@@ -57,7 +72,11 @@ class Run:
         return self.dir / name
 
     def read_json(self, name):
-        """Read a JSON file of the run, or return {} where there is none."""
+        """Read a JSON file of the run, or return {} if there is none.
+
+        Raises:
+            RunError: If it is not valid JSON.
+        """
         path = self.path(name)
         if not path.exists():
             return {}
@@ -70,7 +89,7 @@ class Run:
             ) from None
 
     def write_json(self, name, value):
-        """Write a JSON file of the run atomically."""
+        """Write a JSON file of the run atomically; returns its path."""
         return write_json(self.path(name), value)
 
     def write_arrays(self, name, **arrays):
@@ -85,10 +104,15 @@ class Run:
         return self.read_json("run.json")
 
     def update(self, **changes):
-        """Merge changes into `run.json`; dicts are merged one level deep."""
+        """Merge changes into `run.json`; dicts are merged one level deep.
+
+        Of `parameters`, those that are paths of this machine are left out.
+        """
         info = self.info
         for key, value in changes.items():
             old = info.get(key)
+            if key == "parameters":
+                value = {name: v for name, v in value.items() if name not in NOT_STORED}
             info[key] = (
                 {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
             )
@@ -96,46 +120,108 @@ class Run:
 
     @property
     def parameters(self):
-        """Return the parameters fixed so far, by name."""
+        """Return the checked parameters that are fixed so far, by name."""
         return self.info.get("parameters", {})
 
     @property
     def recipe(self):
-        """Return the run's `Recipe`: what it was trained with, else what its parameters say."""
+        """Return the run's `Recipe`: the one it was trained with, else that of its parameters."""
         info = self.info
         parameters = info.get("parameters", {})
         changes = {k: v for k, v in parameters.items() if k in RECIPE_FIELDS and v is not None}
         trained = info.get("recipe")
         if trained and trained["name"] == parameters.get("recipe", trained["name"]):
-            # A recipe of the same name may be another one today.
+            # A recipe of the same name may be a different one today.
             return dataclasses.replace(recipe_from_json(trained), **check_parameters(changes))
         return get_recipe(parameters.get("recipe", "quick"), **changes)
+
+    @property
+    def changes(self):
+        """Return in which parameters a trained run differs from its recipe; see `find_changes`."""
+        return find_changes(self.info)
+
+    @property
+    def title(self):
+        """Return what distinguishes runs of one recipe: "seed 0, val_fraction 0.1"."""
+        changes = (f"{name} {value}" for name, value in self.changes.items())
+        return ", ".join([f"seed {self.info['seed']}", *changes])
 
     @cached_property
     def dataset(self):
         """Load the data set that the run was opened with.
 
         Raises:
-            RunError: If what is found under that name today has other contents.
+            RunError: If the data set of that name has different contents today.
         """
         dataset = data.load_dataset(self.dataset_name)
-        expected = self.info.get("dataset", {}).get("fingerprint", dataset.fingerprint)
+        opened = self.info.get("dataset", {})
+        expected = opened.get("fingerprint", dataset.fingerprint)
         if dataset.fingerprint != expected:
             raise RunError(
                 f"Run {self.name!r} was opened with {expected} and {dataset.source} is"
                 f" {dataset.fingerprint}. Point CIFAR10_PATH at the same archive, or start a new"
                 " run."
             )
-        # Why it is the synthetic set is known to the process that decided it.
-        return dataclasses.replace(dataset, note=self.info["dataset"].get("note", dataset.note))
+        # Only the process that opened the run knows why it is the synthetic set.
+        return dataclasses.replace(dataset, note=opened.get("note", dataset.note))
 
     @property
     def dataset_name(self):
-        """Return "cifar10" or "synthetic", the one that was really used."""
+        """Return "cifar10" or "synthetic", whichever was really used."""
         return self.info.get("dataset", {}).get("name") or self.parameters.get("dataset", "auto")
 
+    @contextlib.contextmanager
+    def lock(self, kind, timeout=0.0):
+        """Hold one of the run's two locks; the system releases it when the process ends.
+
+        Args:
+            kind: "pipeline" (held over all stages) or "stage" (held while a notebook works).
+            timeout: Seconds to wait for another process to release it.
+
+        Raises:
+            RunError: If another process still holds it, or the folder cannot be written.
+        """
+        lock = self._acquire(kind, timeout)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _acquire(self, kind, timeout=0.0):
+        from filelock import FileLock, Timeout
+
+        path = self.path(f".{kind}.lock")
+        if path not in _locks:
+            _locks[path] = FileLock(path, thread_local=False)
+        try:
+            _locks[path].acquire(timeout=timeout)
+        except Timeout:
+            raise RunError(
+                f"Run {self.name!r} is in use by another process (a notebook's kernel, or a"
+                " pipeline). Wait for it, stop it, or take another name."
+            ) from None
+        except OSError as error:
+            raise RunError(f"{self.dir} cannot be written ({error.strerror}).") from None
+        return _locks[path]
+
+    def is_busy(self):
+        """Return whether another process works on this run: a notebook, or a pipeline."""
+        return self._is_locked_elsewhere("pipeline") or self._is_locked_elsewhere("stage")
+
+    def _is_locked_elsewhere(self, kind):
+        """Return whether another process holds a lock. Our own pipeline is no other process."""
+        if kind == "pipeline" and read_variable("CIFAR_PIPELINE") == str(self.dir):
+            return False
+        if not self.path(f".{kind}.lock").exists():
+            return False
+        try:
+            with self.lock(kind):
+                return False
+        except RunError:
+            return True
+
     def log_event(self, event, **fields):
-        """Append one line to `events.jsonl`, which the terminal's progress display follows."""
+        """Append one line to `events.jsonl`. Goes with its last caller."""
         line = json.dumps({"time": time.time(), "event": event, **fields})
         with open(self.path("events.jsonl"), "a", encoding="utf-8") as file:
             file.write(line + "\n")
@@ -143,59 +229,47 @@ class Run:
     def start_stage(self, stage, parameters=None):
         """Note that this process now works on a stage, and make sure that no other one does.
 
+        The stage's lock is held until `finish_stage`, or until the process ends or starts a stage
+        of another run.
+
         Args:
             stage: A name from `STAGES`.
             parameters: Parameters to fix with it; a refusal leaves the run as it was.
 
         Raises:
-            RunError: If another living process works on this run.
+            RunError: If another process works on this run.
+            CifarError: If the disk is nearly full.
         """
-        if self.is_busy():
-            raise self.busy_error()
         check_free_space(self.dir, RUN_BYTES, "a run")
+        if self._is_locked_elsewhere("pipeline"):
+            self._acquire("pipeline").release()  # raises, unless it was released just now
+        for path, lock in _locks.items():
+            if path.name == ".stage.lock":
+                lock.release(force=True)  # of a stage that this process began and left
+        self._acquire("stage")
         self.stage, self._started = stage, time.perf_counter()
         self.update(
             status="running",
-            owner=this_process(),
             parameters=parameters or {},
             stages={stage: {"status": "running", "start": now_text()}},
         )
-        self.log_event("stage_start", stage=stage)
 
     def finish_stage(self):
-        """Note that the stage is done and how long it took; returns what to print."""
+        """Note that the stage is done and how long it took; returns a line to print."""
         seconds = round(time.perf_counter() - self._started, 2)
         self.update(
             stages={self.stage: {"status": "done", "seconds": seconds}},
             seconds={self.stage: seconds},
-            owner=None,
         )
         done = all(self.is_done(stage) for stage in STAGES)
         self.update(status="done" if done else "open", end=now_text())
-        self.log_event("stage_end", stage=self.stage)
+        if lock := _locks.get(self.path(".stage.lock")):
+            lock.release(force=True)
         return f"{self.stage} done; results in {relative_to_project(self.dir)}"
 
     def is_done(self, stage):
         """Return whether a stage has finished."""
         return self.info.get("stages", {}).get(stage, {}).get("status") == "done"
-
-    def busy_error(self):
-        """Return the error to raise where another process works on this run."""
-        info = self.info
-        pid = (info.get("owner") or info.get("holder") or {}).get("pid")
-        return RunError(
-            f"Run {self.name!r} is in use by process {pid}. Wait for it, stop it, or take another"
-            " name."
-        )
-
-    def is_busy(self):
-        """Return whether another living process on this machine works on this run.
-
-        That is a notebook's kernel (`owner`) or a pipeline (`holder`), which holds the run between
-        its stages too and is the parent of its own kernels.
-        """
-        info = self.info
-        return _is_other(info.get("owner")) or _is_other(info.get("holder"))
 
     def show_figure(self, figure, name, alt):
         """Save a figure as `figures/<name>.png` and return it for display in a notebook.
@@ -210,10 +284,78 @@ class Run:
         """
         from cifar_utils.plots.style import show_figure
 
-        picture = show_figure(figure, alt, synthetic=self.dataset_name == "synthetic")
+        image = show_figure(figure, alt, synthetic=self.dataset_name == "synthetic")
         with atomic_path(self.path(f"figures/{name}.png")) as temporary:
-            temporary.write_bytes(picture.data)
-        return picture
+            temporary.write_bytes(image.data)
+        return image
+
+
+def read_preprocessing(run):
+    """Return what notebook 02 decided for a run, or the recipe's own choices without it.
+
+    Args:
+        run: A `Run`.
+
+    Returns:
+        A `data.preprocessing.Preprocessing`, its image sizes spread over the run's epochs.
+    """
+    saved = run.read_json("preprocessing.json")
+    recipe = run.recipe
+    if not saved:
+        return Preprocessing.from_recipe(recipe, run.parameters["seed"])
+    decided = Preprocessing.from_json(saved["preprocessing"])
+    # Notebook 02 does not know how many epochs notebook 03 is given.
+    return dataclasses.replace(decided, sizes=spread_sizes(recipe.sizes, recipe.epochs))
+
+
+def write_history(run, history):
+    """Write `history.csv`: one row per epoch, floats in full precision.
+
+    Args:
+        run: A `Run`.
+        history: Column name to list, all equally long; "epoch" counts from 1.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(history)
+    writer.writerows(zip(*history.values(), strict=True))
+    return write_text(run.path("history.csv"), text.getvalue())
+
+
+def read_history(run):
+    """Read `history.csv` back.
+
+    Returns:
+        Column name to list; "epoch" holds integers, the rest floats. {} if there is no history.
+    """
+    path = run.path("history.csv")
+    if not path.exists():
+        return {}
+    header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+    columns = {name: [float(row[i]) for row in rows] for i, name in enumerate(header)}
+    return columns | {"epoch": [int(epoch) for epoch in columns["epoch"]]}
+
+
+def find_changes(info):
+    """List in which parameters a trained run differs from its recipe as it is today.
+
+    Args:
+        info: The contents of a run's `run.json`.
+
+    Returns:
+        Name to the run's own value; {} for the plain recipe. A backend other than TensorFlow
+        counts as a change, called "backend".
+    """
+    used = info["recipe"]
+    plain = recipe_to_json(RECIPES[used["name"]])
+    used = json.loads(json.dumps(used))  # tuples and lists are the same
+    changes = {
+        name: used[name]
+        for name in plain
+        if name in used and name not in EXECUTION_FIELDS and used[name] != plain[name]
+    }
+    backend = read_backend(info) or "tensorflow"
+    return changes | ({"backend": backend} if backend != "tensorflow" else {})
 
 
 def read_backend(info):
@@ -227,24 +369,6 @@ def backend_prefix(info):
     """Return what to write before a command so that it uses the backend that trained a run."""
     backend = read_backend(info) or "tensorflow"
     return "" if backend == "tensorflow" else f"KERAS_BACKEND={shlex.quote(str(backend))} "
-
-
-def this_process():
-    """Return what tells this process from all others, ever: its number and when it began."""
-    return {"pid": os.getpid(), "created": psutil.Process().create_time()}
-
-
-def _is_other(process):
-    """Return whether a `this_process()` of some time ago lives, and is not us or our parent."""
-    if not process or process["pid"] in (os.getpid(), os.getppid()):
-        return False
-    try:
-        living = psutil.Process(process["pid"])
-        # A killed process stays as a zombie until its parent asks: in a container, for ever.
-        dead = living.status() == psutil.STATUS_ZOMBIE
-        return not dead and abs(living.create_time() - process["created"]) < 1
-    except psutil.Error:
-        return False
 
 
 def now_text():

@@ -1,10 +1,8 @@
-"""All runs: which one a notebook takes, a new one, the newest, one by its name."""
+"""All runs: open one for a notebook, make a new one, find one by its name or the newest."""
 
-import ast
 import datetime
 import platform
 import subprocess
-import sys
 import time
 
 import cifar_utils
@@ -12,14 +10,18 @@ from cifar_utils import data
 from cifar_utils.data.preprocessing import split_train_val
 from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.paths import check_free_space, project_root, relative_to_project, runs_dir
-from cifar_utils.runs.parameters import PARAMETERS, check_parameter, check_parameters
+from cifar_utils.runs.parameters import (
+    PARAMETERS,
+    check_notebook,
+    check_parameter,
+)
 from cifar_utils.runs.recipes import RECIPE_FIELDS, get_recipe
-from cifar_utils.runs.run import RUN_BYTES, Run, now_text
+from cifar_utils.runs.run import NOT_STORED, RUN_BYTES, Run, now_text
 from cifar_utils.text import suggest
-from cifar_utils.training.precision import check_precision
 
-# Questions to a trained network: they may differ each time one asks.
-ASKED_EACH_TIME = ("model_path", "image_path", "test_index")
+# These do not change what is trained: they may differ from one time to the next.
+FREE_PARAMETERS = (*NOT_STORED, "test_index", "demo")
+LEAK_FILE = "baseline/test_set_leak.json"
 
 
 def open_run(stage, run_name="", **given):
@@ -34,15 +36,13 @@ def open_run(stage, run_name="", **given):
             the recipe's own value.
 
     Returns:
-        A `Run` whose stage is started.
+        A `Run` whose stage is started. Its `parameters` hold the checked values.
 
     Raises:
         ParameterError: If a name, type or value is not valid.
         RunError: If the run of that name has other parameters, or is in use.
     """
-    check_injected_parameters()
-    given = check_parameters({"run_name": run_name or "", **given})
-    check_precision(given.get("precision"))
+    given = check_notebook(run_name=run_name or "", **given)
     run_name = given.pop("run_name")
     for name, value in given.items():
         if value is None and name not in RECIPE_FIELDS:
@@ -66,43 +66,29 @@ def open_run(stage, run_name="", **given):
     return run
 
 
-def check_injected_parameters():
-    """Refuse names that papermill put into this notebook and that nothing would ever read.
-
-    Papermill itself only logs them, so that `-p epocs 5` would train with the defaults.
-
-    Raises:
-        ParameterError: For the first such name, with the nearest valid one.
-    """
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    for source in shell.user_ns.get("In", []) if shell else []:
-        if source.startswith("# Parameters\n"):  # how papermill begins the cell that it injects
-            for node in ast.parse(source).body:
-                for target in getattr(node, "targets", []):
-                    check_parameter(target.id, None)
-
-
 def _find_unfinished(stage, given, dataset):
     """Return the newest idle run in which `stage` is not done, unless it differs in something."""
     waiting = (run for run in list_runs() if not run.is_done(stage) and not run.is_busy())
     run = next(waiting, None)
     if run is None or _find_conflicts(run, given) or _is_of_another_version(run):
         return None
-    return run if run.info["dataset"]["fingerprint"] == dataset.fingerprint else None
+    if run.info["dataset"]["fingerprint"] != dataset.fingerprint:
+        return None
+    run.dataset = dataset  # already loaded
+    return run
 
 
 def _is_of_another_version(run):
-    """Return whether a run was opened by a version whose recipes may have been others."""
+    """Return whether a run was opened by a version whose recipes may have been different."""
     opened = run.info.get("versions", {}).get("cifar_utils", "")
     return opened.split(".")[:2] != cifar_utils.__version__.split(".")[:2]
 
 
 def _find_conflicts(run, given):
     """Return `{name: (the run's value, the given one)}` where both are set and differ."""
-    fixed = {n: v for n, v in run.parameters.items() if n not in ASKED_EACH_TIME}
+    fixed = {n: v for n, v in run.parameters.items() if n not in FREE_PARAMETERS}
     pairs = {n: (fixed[n], v) for n, v in given.items() if v is not None and n in fixed}
-    # "auto" has long been decided for an existing run: it goes with whatever that was.
+    # What "auto" means is decided when a run is opened.
     if given.get("dataset") in ("auto", run.info.get("dataset", {}).get("name")):
         pairs.pop("dataset", None)
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -153,17 +139,12 @@ def create_run(name, parameters, dataset=None):
             "created_at": time.time(),
             "start": now_text(),
             "end": None,
-            "owner": None,
-            "parameters": {k: v for k, v in parameters.items() if v is not None},
-            "dataset": {
-                "name": dataset.name,
-                "source": dataset.source,
-                "fingerprint": dataset.fingerprint,
-                "official": dataset.official,
-                "note": dataset.note,
-                "n_train": len(dataset.train_images),
-                "n_test": len(dataset.test_images),
+            "parameters": {
+                name: value
+                for name, value in parameters.items()
+                if value is not None and name not in NOT_STORED
             },
+            "dataset": dataset.to_json(),
             "seed": parameters.get("seed"),
             "versions": {
                 "python": platform.python_version(),
@@ -177,20 +158,22 @@ def create_run(name, parameters, dataset=None):
     return run
 
 
-def start_trained_run(stage, run_name=""):
-    """Start stage 04 or 05 of a run that holds trained weights.
+def start_trained_run(stage, run_name="", **given):
+    """Start stage 04 of a run that holds trained weights.
 
     Args:
         stage: A name from `runs.STAGES`.
         run_name: A run's name; empty takes the newest run with weights.
+        **given: The notebook's other parameters, to be checked.
 
     Returns:
-        A `runs.Run` whose stage is started; None if the name is empty and there is none.
+        A `Run` whose stage is started; None if the name is empty and there is none.
 
     Raises:
+        ParameterError: If a name, type or value is not valid.
         RunError: If there is no run of that name, or it has no weights.
     """
-    check_injected_parameters()
+    run_name = check_notebook(run_name=run_name or "", **given)["run_name"]
     run = find_run(run_name) if run_name else latest_run_with_weights()
     if run is None:
         return None
@@ -282,3 +265,39 @@ def find_run(name):
     names = [run.name for run in list_runs()]
     hint = suggest(name, names) if names else "There is no run yet: `make run` makes one."
     raise RunError(f"There is no run {name!r} in {relative_to_project(runs_dir())}. {hint}")
+
+
+def reference_dir():
+    """Return the folder of the reference runs: the small files of runs whose numbers are stated."""
+    return project_root() / "outputs" / "reference"
+
+
+def list_references(recipe=None):
+    """List the reference runs, sorted by folder.
+
+    Args:
+        recipe: A recipe's name, or None for all.
+
+    Returns:
+        A list of `Run`; empty without a checkout (a package from a wheel).
+    """
+    found = reference_dir().glob(f"{recipe or '*'}/seed-*/run.json")
+    return [Run(path.parent) for path in sorted(found)]
+
+
+def find_reference(recipe, seed=0, **changes):
+    """Return the reference run of a recipe and seed with exactly these changes, or None."""
+    for run in list_references(recipe):
+        if run.info["seed"] == seed and run.changes == changes:
+            return run
+    return None
+
+
+def read_reference(name):
+    """Return the contents of a JSON file of the reference folder; {} without a checkout."""
+    return Run(reference_dir()).read_json(name)
+
+
+def load_leak():
+    """Return the results of the experiment in which the test set is chosen by, {} if not here."""
+    return read_reference(LEAK_FILE)

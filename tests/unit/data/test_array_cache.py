@@ -11,7 +11,7 @@ import tiny_cifar as tiny
 from unruly_server import serve
 
 from cifar_utils import data
-from cifar_utils.data import archive, array_cache
+from cifar_utils.data import archive, cifar10
 from cifar_utils.errors import CifarError, DataError
 
 
@@ -54,7 +54,7 @@ def test_a_changed_archive_is_read_again(world):
 def test_a_damaged_cache_is_made_again(world, damage):
     path = tiny.write_archive(world / "a.tar.gz")
     fingerprint = data.load_dataset("cifar10", path).fingerprint
-    file = array_cache.arrays_path(fingerprint)
+    file = cifar10.arrays_path(fingerprint)
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2] if damage is None else damage)
     for note in (world / "cache" / "seen").iterdir():
@@ -92,8 +92,8 @@ def test_a_full_disk_is_told_and_leaves_no_half_written_cache(world, monkeypatch
 LOAD_IN_ANOTHER_PROCESS = """
 import hashlib, sys
 from cifar_utils import data
-from cifar_utils.data import archive, download
-archive.IMAGES_PER_BATCH, download.SOURCES = 10, ()
+from cifar_utils.data import archive, cifar10
+archive.IMAGES_PER_BATCH, cifar10.SOURCES = 10, ()
 archive.ARCHIVE_SHA256, archive.ARCHIVE_BYTES = sys.argv[1], int(sys.argv[2])
 sys.stdin.readline()
 dataset = data.load_dataset("cifar10")

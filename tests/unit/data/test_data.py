@@ -11,8 +11,8 @@ import tiny_cifar as tiny
 from unruly_server import serve
 
 from cifar_utils import data
-from cifar_utils.data import archive, download, sources, synthetic
-from cifar_utils.data.sources import describe_sources
+from cifar_utils.data import archive, cifar10, synthetic
+from cifar_utils.data.cifar10 import describe_sources
 from cifar_utils.errors import DataError, ParameterError
 
 
@@ -129,7 +129,7 @@ def test_without_any_copy_auto_is_synthetic_and_nobody_can_miss_it(world):
 
 def test_auto_reaches_the_synthetic_set_within_5_s_though_name_look_ups_hang(world, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(60))
-    monkeypatch.setattr(download, "SOURCES", ("https://a.example", "https://b.example"))
+    monkeypatch.setattr(cifar10, "SOURCES", ("https://a.example", "https://b.example"))
     synthetic.make_synthetic()  # 1.2 s on an idle core, and unforeseeable on a busy one
     start = time.monotonic()
     assert data.load_dataset("auto").name == "synthetic"
@@ -157,7 +157,7 @@ def test_a_class_order_is_written_once_and_the_same_everywhere():
     assert data.CLASS_NAMES == tuple(synthetic.FIGURES) == archive.CLASS_NAMES
     assert data.CLASS_NAMES[0] == "airplane"
     assert data.CLASS_NAMES[9] == "truck"
-    assert sources.GET_CIFAR10.count(download.OFFICIAL_URL) == 1
+    assert cifar10.GET_CIFAR10.count(cifar10.OFFICIAL_URL) == 1
 
 
 # The real thing
@@ -181,7 +181,7 @@ def test_the_local_data_set_is_never_fetched_nor_drawn_in_its_place(world, monke
     def refuse():
         raise AssertionError("a download was started")
 
-    monkeypatch.setattr("cifar_utils.data.download.download_archive", refuse)
+    monkeypatch.setattr("cifar_utils.data.cifar10.download_archive", refuse)
     assert data.load_local_dataset() is None
     monkeypatch.setenv("CIFAR_DATASET", "synthetic")
     assert data.load_local_dataset().name == "synthetic"

@@ -5,7 +5,7 @@ import tiny_cifar as tiny
 
 from cifar_utils import data
 from cifar_utils.data import archive
-from cifar_utils.data.sources import describe_sources, find_dataset
+from cifar_utils.data.cifar10 import describe_sources, find_dataset
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The views are those of `tta`, and what is cut out of a picture is what its box says."""
+"""What is cut out of an image is what its box states."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cifar_utils.evaluation.tta import VIEWS, average_views, make_views
 from cifar_utils.inference.crops import choose_boxes, cut_out, letterbox, square_at, whole
 from cifar_utils.inference.images import NEUTRAL_GREY, open_picture
 
@@ -15,34 +14,6 @@ SIZES = st.integers(1, 3000)
 
 def noise(*shape):
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-
-
-def test_six_views_are_those_of_the_keras_layers():
-    from cifar_utils.evaluation.keras_tta import WEIGHTS, AverageViews, SixViews
-
-    images = noise(5, 32, 32, 3)
-    views = make_views(images, "six")
-    expected = np.asarray(SixViews()(images.astype(np.float32)))
-    np.testing.assert_array_equal(views.reshape(expected.shape), expected)
-    assert VIEWS["six"] == WEIGHTS
-    probs = np.random.default_rng(1).dirichlet(np.ones(10), (6, 5)).astype(np.float32)
-    expected = np.asarray(AverageViews()(probs.reshape(30, 10)))
-    np.testing.assert_allclose(average_views(probs, "six"), expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("kind", VIEWS)
-def test_weights_add_up_and_equal_answers_stay(kind):
-    assert sum(VIEWS[kind]) == 1
-    assert make_views(noise(3, 32, 32, 3), kind).shape == (len(VIEWS[kind]), 3, 32, 32, 3)
-    probs = np.random.default_rng(1).dirichlet(np.ones(10), 4).astype(np.float32)
-    same = np.stack([probs] * len(VIEWS[kind]))
-    np.testing.assert_allclose(average_views(same, kind), probs, atol=1e-6)
-
-
-def test_mirrored_views_do_not_care_which_way_round():
-    images = noise(2, 32, 32, 3)
-    views = make_views(images, "mirrored")
-    np.testing.assert_array_equal(make_views(images[:, :, ::-1], "mirrored"), views[::-1])
 
 
 @given(SIZES, SIZES)
