@@ -49,29 +49,21 @@ WORDS = "the quick brown fox jumps over the lazy dog 0123456789 Lorem ipsum dolo
 
 def list_boxes(width, height):
     """Return every box that some way to crop uses, by name."""
-    middle = (0.5, 0.5)
     boxes = {"squash": whole(width, height), "letterbox": letterbox(width, height)}
-    boxes["centre"] = square_at(width, height, middle)
-    boxes |= {f"end{i}": square_at(width, height, (i, i)) for i in (0.0, 1.0)}
-    boxes |= {f"zoom{z}": square_at(width, height, middle, z / 100) for z in (85, 70, 55)}
-    boxes |= {f"corner{i}": square_at(width, height, at, 0.7) for i, at in enumerate(CORNERS)}
-    boxes |= {f"large{i}": square_at(width, height, at, 0.85) for i, at in enumerate(CORNERS)}
+    boxes["centre"] = square_at(width, height, (0.5, 0.5))
+    for name, zoom in (("corner", 0.7), ("large", 0.85)):
+        for i, place in enumerate(CORNERS):
+            boxes[f"{name}{i}"] = square_at(width, height, place, zoom)
     return boxes
 
 
 BOXES = list(list_boxes(4, 3))
-CORNER_BOXES, LARGE_BOXES = ([f"{name}{i}" for i in range(4)] for name in ("corner", "large"))
 WAYS = {
-    "squash": ["squash"],
-    "centre": ["centre"],
-    "letterbox": ["letterbox"],
+    **{name: [name] for name in ("squash", "centre", "letterbox")},
     "squash, centre": ["squash", "centre"],
-    "squash, ends": ["squash", "end0.0", "end1.0"],
-    "squash, zooms": ["squash", "zoom85", "zoom70", "zoom55"],
-    "squash, corners": ["squash", *CORNER_BOXES],
-    "squash, large corners": ["squash", *LARGE_BOXES],
-    "centre, large corners": ["centre", *LARGE_BOXES],
-    "all": BOXES,
+    "squash, corners": ["squash", *BOXES[3:7]],
+    "squash, large corners": ["squash", *BOXES[7:]],
+    "centre, large corners": ["centre", *BOXES[7:]],
 }
 # How the crops' probabilities (n, crops, 10) become one prediction.
 AVERAGES = {

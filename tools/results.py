@@ -224,7 +224,6 @@ def make_photographs():
     scenes = [
         "{crops} | {average} | {accuracy:.1%} | {coverage:.1%}".format(**row)
         for row in measured["validation"]
-        if row["crops"] in ("all", "centre, large corners", "centre", "squash", "letterbox")
     ]
     photos = [
         f"{row['kind'].replace('none', 'none of the ten: photographs')} | {row['n']} |"
