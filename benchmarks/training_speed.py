@@ -5,10 +5,9 @@
 In each round, in turn and in processes of their own: the original script, two full epochs with
 their validation pass; the training steps of each recipe at each of its image sizes, from uint8
 images through augmentation to updated weights; where PyTorch is installed, the fast network's in
-eager PyTorch, on images augmented beforehand (`benchmarks/torch_fast_network.py`), in both of its
-memory formats, of which the faster one is kept; and a large matrix product, the most that the
-processor gives. First steps, which compile, are not timed. Prints a table and writes
-`benchmarks/training_speed.json`. Run it on an idle machine.
+eager PyTorch, on images augmented beforehand (`benchmarks/torch_fast_network.py`); and a large
+matrix product, the most that the processor gives. First steps, which compile, are not timed. Prints
+a table and writes `benchmarks/training_speed.json`. Run it on an idle machine.
 """
 
 import datetime
@@ -177,29 +176,19 @@ def summarise_original(measured):
 
 
 def summarise_contender(name, measured):
-    """Return one row per image size: the medians over the rounds, of the faster memory format."""
+    """Return one row per image size: the medians over the rounds."""
     groups = {}
     for row in itertools.chain.from_iterable(measured):
-        groups.setdefault((row["size"], row.get("format")), []).append(row)
-    best = {}
-    for (size, memory_format), rows in groups.items():
+        groups.setdefault(row["size"], []).append(row)
+    summary = []
+    for size, rows in groups.items():
         speed = statistics.median(row["images"] / row["seconds"] for row in rows)
-        row = {
-            "contender": name,
-            "size": size,
-            "precision": rows[0]["precision"],
-            "epoch_images": rows[0]["epoch_images"],
-            "images_per_second": round(speed, 1),
-            "epoch_seconds": round(rows[0]["epoch_images"] / speed, 2),
-            "n": len(rows),
-        }
-        row |= {"format": memory_format} if memory_format else {}
-        if (
-            row["images_per_second"]
-            > best.get(size, row | {"images_per_second": 0})["images_per_second"]
-        ):
-            best[size] = row
-    return list(best.values())
+        row = {"contender": name, "size": size}
+        row |= {key: rows[0][key] for key in ("precision", "epoch_images")}
+        row["images_per_second"] = round(speed, 1)
+        row["epoch_seconds"] = round(row["epoch_images"] / speed, 2)
+        summary.append(row | {"n": len(rows)})
+    return summary
 
 
 def summarise(rounds):

@@ -156,13 +156,10 @@ def make_steps():
     """Images per second of the training steps, by recipe and image size."""
     measured = read("training_speed")
     row = (
-        "{contender}{memory} | {precision} | {size} | {images_per_second:,.0f} |"
-        " {epoch_seconds:.1f} s | {ratio_to_documented:.2f} | {share_of_peak:.0%}"
+        "{contender} | {precision} | {size} | {images_per_second:,.0f} | {epoch_seconds:.1f} s |"
+        " {ratio_to_documented:.2f} | {share_of_peak:.0%}"
     )
-    rows = [
-        row.format(**one, memory=f", {one['format']}" if "format" in one else "")
-        for one in measured["summary"]
-    ]
+    rows = [row.format(**one) for one in measured["summary"]]
     peak = ", ".join(f"{gflops:,.0f} GFLOP/s ({name})" for name, gflops in measured["peak"].items())
     header = "training | format | pixels | images per second | an epoch"
     return table(f"{header} | of the original script's speed | share of peak", rows) + (

@@ -34,27 +34,18 @@ def test_operations_are_counted_as_by_hand(size, sides):
     assert training_speed.count_flops(recipe, size) == total
 
 
-def test_every_size_is_summarised_and_the_faster_memory_format_kept():
+def test_every_size_is_summarised():
     script = [
         {"images": 50_000, "train_seconds": 50.0, "epoch_seconds": 55.0},
         {"images": 32, "train_seconds": 0.1, "epoch_seconds": 5.0},
     ]
     common = {"precision": "float32", "epoch_images": 45_000, "seconds": 10.0}
     quick = [{"size": size, "images": n} | common for size, n in [(24, 20_000), (32, 10_000)]]
-    other = [
-        {"size": size, "format": name, "images": n} | common
-        for size, name, n in [
-            (24, "channels_last", 8_000),
-            (32, "channels_last", 4_000),
-            (24, "contiguous", 6_000),
-            (32, "contiguous", 5_000),
-        ]
-    ]
     rounds = {
         training_speed.PEAK: [[{"precision": "float32", "gflops": n}] for n in (90.0, 100.0)],
         training_speed.ORIGINAL: [script, script],
         "quick": [quick, quick],
-        "quick" + training_speed.TORCH: [other, other],
+        "quick" + training_speed.TORCH: [quick, quick],
     }
     peak, rows = training_speed.summarise(rounds)
     assert peak == {"float32": 100.0}
@@ -64,8 +55,6 @@ def test_every_size_is_summarised_and_the_faster_memory_format_kept():
     assert rows["quick", 24]["epoch_seconds"] == 22.5
     share = 1000 * training_speed.count_flops(get_recipe("quick"), 32) / 100e9
     assert rows["quick", 32]["share_of_peak"] == round(share, 3)
-    assert rows["quick, PyTorch", 24]["format"] == "channels_last"
-    assert rows["quick, PyTorch", 32]["format"] == "contiguous"
 
 
 def test_every_recipe_is_measured():
@@ -169,8 +158,7 @@ def test_pytorchs_steps_are_timed_on_full_batches(torch_bench, precision):
     images = rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
     labels = rng.integers(0, 10, 60)
     rows = list(torch_bench.time_recipe(recipe, images, labels, {24: 0}, precision, 0.0))
-    assert [row["format"] for row in rows] == ["channels_last", "contiguous"]
-    assert {(row["size"], row["images"]) for row in rows} == {(24, 32)}
+    assert [(row["size"], row["images"]) for row in rows] == [(24, 32)]
 
 
 def test_a_step_of_pytorch_lowers_the_loss(torch_bench):
@@ -178,6 +166,6 @@ def test_a_step_of_pytorch_lowers_the_loss(torch_bench):
     recipe = dataclasses.replace(get_recipe("quick"), widths=(24, 8, 8))
     images = np.random.default_rng(0).random((10, 24, 24, 3), dtype=np.float32)
     pair = torch.from_numpy(images).permute(0, 3, 1, 2), torch.arange(10)
-    step = torch_bench.make_trainer(recipe, images, "float32", torch.channels_last)
+    step = torch_bench.make_trainer(recipe, images, "float32")
     losses = [float(step(*pair)) for _ in range(8)]
     assert losses[-1] < losses[0] - 0.1
