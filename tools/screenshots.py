@@ -65,7 +65,7 @@ def show_page(page):
         page.get_by_label(f"{name}.jpg").check()
     page.get_by_role("button", name="Predict").click()
     page.locator("#predict:not([aria-disabled])").wait_for()
-    page.locator("details summary").first.click()
+    page.locator(".heat-label").first.click()
     page.evaluate("scrollTo(0, 0)")
 
 
