@@ -97,9 +97,9 @@ def measure_folder(views, images):
 def measure_exports(images, folder):
     """Export the shipped network in every format, and compare each with the Keras model."""
     import numpy as np
-    from cifar_utils.inference.export import SUFFIXES, export_model, read_in_own_process
 
     from cifar_utils.inference import load_pretrained
+    from cifar_utils.inference.export import SUFFIXES, export_model, read_in_own_process
     from cifar_utils.inference.sources import find_shipped
     from cifar_utils.training import predict_probs
 

@@ -179,7 +179,6 @@ def render_card(card):
 def main(names):
     """Choose, evaluate, write."""
     from cifar_utils.inference.export import write_model
-
     from cifar_utils.inference.sources import load_run_model
 
     if not names:
