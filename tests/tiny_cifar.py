@@ -7,7 +7,7 @@ import tarfile
 
 import numpy as np
 
-from cifar_utils.data import archive, download, sources
+from cifar_utils.data import archive, cifar10
 
 PER_BATCH = 10
 
@@ -15,8 +15,8 @@ PER_BATCH = 10
 def make_world(folder, monkeypatch):
     """Give a test a machine of its own: tiny batches, empty caches, no copies, no network."""
     monkeypatch.setattr(archive, "IMAGES_PER_BATCH", PER_BATCH)
-    monkeypatch.setattr(download, "SOURCES", ())
-    monkeypatch.setattr(sources, "project_root", lambda: folder / "project")
+    monkeypatch.setattr(cifar10, "SOURCES", ())
+    monkeypatch.setattr(cifar10, "project_root", lambda: folder / "project")
     monkeypatch.setenv("CIFAR_CACHE_DIR", str(folder / "cache"))
     monkeypatch.setenv("KERAS_HOME", str(folder / "keras"))
     for name in ("CIFAR_DATASET", "CIFAR10_PATH", "CIFAR10_URL", "http_proxy", "HTTP_PROXY"):

@@ -63,6 +63,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(self.content[i : i + 1])
             time.sleep(0.05)
 
+    def send_slowing(self):
+        """Begin fast, then send 80 kB a second."""
+        self.begin(len(self.content))
+        self.wfile.write(self.content[:70_000])
+        for start in range(70_000, len(self.content), 8_000):
+            time.sleep(0.1)
+            self.wfile.write(self.content[start : start + 8_000])
+
     def send_silent(self):
         time.sleep(30)
 

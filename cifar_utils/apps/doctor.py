@@ -103,7 +103,7 @@ def _check_python():
 
 
 def _check_engines():
-    from cifar_utils.inference.classifier import describe_engines
+    from cifar_utils.inference.engines import describe_engines
 
     told = describe_engines()
     light = told[0].endswith("installed")  # what ships, and what a run holds, is LiteRT's

@@ -1,21 +1,26 @@
-"""Read the CIFAR-10 archive: which file it is, and what is in it. Nothing is extracted.
+"""Read the CIFAR-10 archive. Nothing is extracted, and nothing in it is run.
 
 The archive (or its extracted folder) holds five training batches, a test batch and the class names,
-each a Python 2 pickle, which `plain_pickle` reads without running anything that is in it.
+each a Python 2 pickle. A pickle can name any function and have it called. The reader here knows
+arrays, plain containers, numbers and text, and refuses the rest. The classes that a pickle may name
+are the small ones below, never NumPy's own: a forged dtype could make NumPy take numbers for
+addresses.
 
 Layout: https://www.cs.toronto.edu/~kriz/cifar.html; Krizhevsky, "Learning Multiple Layers of
 Features from Tiny Images", 2009.
 """
 
 import hashlib
+import io
+import pickle
+import re
 import tarfile
 import zlib
-from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.data.restricted_pickle import load_plain_pickle
 from cifar_utils.errors import DataError
+from cifar_utils.paths import expand_home
 
 ARCHIVE_NAME = "cifar-10-python.tar.gz"
 ARCHIVE_BYTES = 170_498_071
@@ -35,7 +40,7 @@ BATCHES = {
 MEMBERS = {**BATCHES, META: "5ff9c542aee3614f3951f8cda6e48888"}
 IMAGES_PER_BATCH = 10_000
 IMAGE_SHAPE = (32, 32, 3)
-# An official batch has 31 MB. More than this is no CIFAR-10, and would only fill the memory.
+# An official batch has 31 MB. A larger member is not CIFAR-10, and would only fill the memory.
 MAX_MEMBER_BYTES = 64_000_000
 
 CLASS_NAMES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
@@ -44,7 +49,7 @@ _REPLACE = f"Put a fresh copy of {ARCHIVE_NAME} there, or name another one with 
 
 
 def locate_archive(path):
-    """Find the archive or the extracted folder that a path means.
+    """Find the archive or the extracted folder at a path.
 
     Args:
         path: The archive, its extracted folder, or a folder that holds one of the two.
@@ -55,7 +60,7 @@ def locate_archive(path):
     Raises:
         DataError: If there is neither.
     """
-    path = Path(path).expanduser().absolute()
+    path = expand_home(path).absolute()
     try:
         for place in (path, path / ARCHIVE_NAME):
             if place.is_file():
@@ -87,8 +92,8 @@ def compute_fingerprint(path):
     """Compute what identifies the content of a located archive.
 
     Returns:
-        "sha256:" and the hexadecimal SHA-256 of the archive. An extracted folder whose files are
-        all the official ones has the official archive's; another one, that of its files in order.
+        "sha256:" and the hexadecimal SHA-256 of the archive. An extracted folder of the official
+        files has that of the official archive; any other folder, that of its files in order.
     """
     digest, official = hashlib.sha256(), path.is_dir()
     for file in list_files(path):
@@ -105,7 +110,7 @@ def compute_fingerprint(path):
 
 
 def is_official(fingerprint):
-    """Tell whether a fingerprint is that of the archive which the authors publish."""
+    """Return whether a fingerprint is that of the archive which the authors publish."""
     return fingerprint == f"sha256:{ARCHIVE_SHA256}"
 
 
@@ -186,8 +191,9 @@ def _unpickle(content, where):
 
 
 def _check_class_names(values, where):
-    names = [n.decode() if isinstance(n, bytes) else n for n in values.get("label_names") or ()]
-    _expect(tuple(names) == CLASS_NAMES, where, f"class names {names}", list(CLASS_NAMES))
+    names = _to_list(values.get("label_names"))
+    names = [n.decode("latin1") if isinstance(n, bytes) else n for n in names or ()]
+    _expect(tuple(names) == CLASS_NAMES, where, f"class names {_shorten(names)}", CLASS_NAMES)
 
 
 def _check_batch(values, where):
@@ -195,14 +201,109 @@ def _check_batch(values, where):
     n, data, labels = IMAGES_PER_BATCH, values.get("data"), values.get("labels")
     found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
     _expect(found == f"uint8 ({n}, 3072)", where, f"images are {found}", f"uint8 ({n}, 3072)")
-    found = f"{type(labels).__name__} of {len(labels)}" if isinstance(labels, list) else labels
-    _expect(found == f"list of {n}", where, f"labels are {found}", f"a list of {n} whole numbers")
-    wrong = [x for x in labels if type(x) is not int or not 0 <= x < len(CLASS_NAMES)]
-    _expect(not wrong, where, f"labels include {wrong[:3]}", "whole numbers from 0 to 9")
+    listed = _to_list(labels)
+    found = _shorten(labels) if listed is None else f"{len(listed)} values"
+    _expect(found == f"{n} values", where, f"labels are {found}", f"{n} whole numbers")
+    wrong = [x for x in listed if type(x) is not int or not 0 <= x < len(CLASS_NAMES)]
+    _expect(not wrong, where, f"labels include {_shorten(wrong)}", "whole numbers from 0 to 9")
     # Stored as all red, all green, all blue values of an image.
-    return data.reshape(n, 3, 32, 32).transpose(0, 2, 3, 1), labels
+    return data.reshape(n, 3, 32, 32).transpose(0, 2, 3, 1), listed
+
+
+def _to_list(values):
+    """Return a list, tuple or array, (n,) or (n, 1), as a list of plain values; else None."""
+    if isinstance(values, np.ndarray) and values.shape in {(len(values),), (len(values), 1)}:
+        return values.reshape(-1).tolist()
+    return list(values) if isinstance(values, list | tuple) else None
+
+
+def _shorten(value, most=60):
+    """Show a value in a message, whatever its length."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= most else text[:most] + " …"
 
 
 def _expect(holds, where, found, expected):
     if not holds:
         raise DataError(f"{where}: {found}, expected {expected}. {_REPLACE}")
+
+
+def load_plain_pickle(content):
+    """Read a pickle of arrays and plain values without running anything that is in it.
+
+    Args:
+        content: The bytes of a pickle, written by Python 2 or 3. Text that Python 2 wrote becomes
+            bytes.
+
+    Returns:
+        The value; in a dictionary, arrays are read-only NumPy arrays.
+
+    Raises:
+        pickle.UnpicklingError: If it contains anything else. Damaged bytes can raise nearly any
+            other exception.
+    """
+    value = _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
+    if isinstance(value, dict):
+        return {k: v.value if isinstance(v, _Array) else v for k, v in value.items()}
+    return value
+
+
+class _Array:
+    """Stands in for `numpy.ndarray` and for the function that pickles call to make one."""
+
+    def __init__(self, *_ignored):
+        self.value = None
+
+    def __setstate__(self, state):
+        _version, shape, dtype, is_fortran, content = state
+        self.value = np.frombuffer(content, dtype.code)
+        self.value = self.value.reshape(shape, order="F" if is_fortran else "C")
+
+
+def _make_array(content, dtype, shape, order):
+    """Stands in for the function that pickles of protocol 5 call to make an array."""
+    array = _Array()
+    array.value = np.frombuffer(content, dtype.code).reshape(shape, order=order)
+    return array
+
+
+class _DType:
+    """Stands in for `numpy.dtype`: numbers and text of a fixed length, no objects, no records."""
+
+    def __init__(self, code, *_ignored):
+        self.code = _match(code, r"[biuf][1248]|[SU]\d{1,4}")
+
+    def __setstate__(self, state):
+        self.code = _match(state[1], r"[<>|=]") + self.code
+
+
+def _make_scalar(dtype, content):
+    """Stands in for the function that pickles call to make a single NumPy number or text."""
+    return np.frombuffer(content, dtype.code)[0].item()
+
+
+def _match(text, pattern):
+    text = text.decode() if isinstance(text, bytes) else text
+    if not re.fullmatch(pattern, text):
+        raise pickle.UnpicklingError(f"array of type {text!r}")
+    return text
+
+
+_ALLOWED = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _DType,
+    ("multiarray", "_reconstruct"): _Array,
+    ("multiarray", "scalar"): _make_scalar,
+    ("numeric", "_frombuffer"): _make_array,
+    # Python 3 writes bytes into old pickles as a call of this, with text and "latin1".
+    ("_codecs", "encode"): str.encode,
+}
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module, name):
+        # NumPy 2 renamed its folder `core`.
+        known = re.sub(r"^numpy\._?core\.", "", module)
+        if (known, name) not in _ALLOWED or module in ("multiarray", "numeric"):
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return _ALLOWED[known, name]

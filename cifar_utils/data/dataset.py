@@ -1,9 +1,8 @@
-"""Find, fetch and load CIFAR-10, or draw the synthetic set where it cannot be had.
+"""Load CIFAR-10, or draw the synthetic set where it cannot be had. Start with `load_dataset`.
 
-`load_dataset` is all that a notebook needs. CIFAR-10 is looked for in the path given, else in
-`CIFAR10_PATH`; where neither is set in our cache, in the copies that Keras and torchvision leave,
-and on the web. What somebody named is used as long as it reads well; what nobody named must be the
-official archive, bit for bit.
+CIFAR-10 is looked for in the path given, else in `CIFAR10_PATH`; where neither is set in our cache,
+in the copies that Keras and torchvision leave, and on the web. An archive that you name is used if
+it reads well. One that was found by itself must be the official archive, bit for bit.
 """
 
 import hashlib
@@ -14,14 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.data import archive, array_cache, download, synthetic
+from cifar_utils.data import archive, cifar10, synthetic
 from cifar_utils.data.archive import CLASS_NAMES
-from cifar_utils.data.sources import GET_CIFAR10, find_dataset, get_named
+from cifar_utils.data.cifar10 import DATASET_NAMES, GET_CIFAR10, find_dataset, get_named
 from cifar_utils.errors import CifarError, DataError, ParameterError
-from cifar_utils.paths import project_root, relative_to_project
+from cifar_utils.paths import project_root, read_variable, relative_to_project
 from cifar_utils.text import suggest
 
-DATASET_NAMES = ("auto", "cifar10", "synthetic")
 TITLES = {"cifar10": "CIFAR-10", "synthetic": "SYNTHETIC DATA (not CIFAR-10)"}
 
 
@@ -33,7 +31,7 @@ class Dataset:
         name: "cifar10" or "synthetic".
         train_images: uint8 (n, 32, 32, 3), and `test_images` likewise.
         train_labels: int64 (n,), indices into `class_names`, and `test_labels` likewise.
-        source: Path of the archive, or what drew the pictures.
+        source: Path of the archive, or the module that drew the images.
         fingerprint: "sha256:…", of the archive or of the drawn bytes.
         official: Whether this is CIFAR-10 as its authors publish it.
         note: Where it was found, or why it is the synthetic set.
@@ -74,7 +72,7 @@ class Dataset:
         }
 
     def describe(self) -> str:
-        """Say what was loaded: one line, or for the synthetic set a banner nobody can miss."""
+        """Say what was loaded: one line, or for the synthetic set a banner."""
         counts = f"{len(self.train_labels):,} training and {len(self.test_labels):,} test images"
         if self.name == "synthetic":
             counts += ", drawn by this project. Results on them say nothing about CIFAR-10."
@@ -92,23 +90,12 @@ def _draw_box(*paragraphs, width=88):
     return "\n".join([f"┏{bar}┓", *(f"┃ {line:<{width}} ┃" for line in lines), f"┗{bar}┛"])
 
 
-def check_dataset_name(name) -> str:
-    """Return `name` if it is a data set's.
-
-    Raises:
-        ParameterError: If it is not; the message has the nearest valid one.
-    """
-    if name not in DATASET_NAMES:
-        raise ParameterError(f"There is no data set {name!r}. {suggest(name, DATASET_NAMES)}")
-    return name
-
-
 def load_dataset(name: str = "auto", path: str | os.PathLike | None = None) -> Dataset:
     """Load CIFAR-10 or the synthetic data set.
 
     Args:
-        name: "cifar10": CIFAR-10 or an error. "synthetic": the drawn pictures. "auto": what
-            `CIFAR_DATASET` says; without it (or with a path) CIFAR-10 if it can be had, else the
+        name: "cifar10": CIFAR-10 or an error. "synthetic": the drawn images. "auto": the value of
+            `CIFAR_DATASET`; without it (or with a path) CIFAR-10 if it can be had, else the
             synthetic set.
         path: The official archive, its extracted folder, or a folder that holds one of them;
             `CIFAR10_PATH` by default. The synthetic set does not use it.
@@ -122,11 +109,10 @@ def load_dataset(name: str = "auto", path: str | os.PathLike | None = None) -> D
             be had.
         CifarError: If the disk has no room for the cache.
     """
-    if check_dataset_name(name) == "auto" and not path:
-        name = os.environ.get("CIFAR_DATASET") or "auto"
-        if name not in DATASET_NAMES:
-            hint = suggest(name, DATASET_NAMES)
-            raise ParameterError(f"CIFAR_DATASET is {name!r}, which is no data set. {hint}")
+    if name not in DATASET_NAMES:
+        raise ParameterError(f"There is no data set {name!r}. {suggest(name, DATASET_NAMES)}")
+    if name == "auto" and not path:
+        name = read_variable("CIFAR_DATASET", DATASET_NAMES) or "auto"
     if name == "synthetic":
         return _draw_synthetic("You asked for it (the parameter dataset, or CIFAR_DATASET).")
     if named := get_named(path):
@@ -135,7 +121,7 @@ def load_dataset(name: str = "auto", path: str | os.PathLike | None = None) -> D
     if dataset is not None:
         return dataset
     try:
-        return _read("downloaded", download.download_archive())
+        return _read("downloaded", cifar10.download_archive())
     except CifarError as error:
         if name == "cifar10":
             raise DataError(f"CIFAR-10 is not on this machine. {error} {GET_CIFAR10}") from error
@@ -152,7 +138,7 @@ def load_local_dataset() -> "Dataset | None":
     Raises:
         DataError: If `CIFAR10_PATH` names something that is missing or damaged.
     """
-    if os.environ.get("CIFAR_DATASET") == "synthetic":
+    if read_variable("CIFAR_DATASET", DATASET_NAMES) == "synthetic":
         return load_dataset("synthetic")
     named = get_named(None)
     return _read(*named) if named else _load_from_machine()
@@ -161,7 +147,7 @@ def load_local_dataset() -> "Dataset | None":
 def _load_from_machine():
     """Load the official CIFAR-10 from our cache or another tool's copy; None if there is none."""
     official = f"sha256:{archive.ARCHIVE_SHA256}"
-    arrays = array_cache.load_cached(official)
+    arrays = cifar10.load_cached(official)
     if arrays is not None:
         return _make_cifar10(*arrays, official, archive.ARCHIVE_NAME, "in our cache")
     for found in find_dataset():
@@ -173,7 +159,7 @@ def _load_from_machine():
 
 def _read(place, path):
     path = archive.locate_archive(path)
-    return _make_cifar10(*array_cache.load_arrays(path), str(path), place)
+    return _make_cifar10(*cifar10.load_arrays(path), str(path), place)
 
 
 def _make_cifar10(images, labels, fingerprint, source, note):

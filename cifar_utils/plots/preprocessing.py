@@ -31,7 +31,7 @@ def plot_scaling(histograms: np.ndarray, mean: np.ndarray, std: np.ndarray) -> F
     left, right = figure.subplots(1, 2)
     scaled = np.arange(256) / 255
     style_axes(left, "scaled: x / 255", "value", "density", "y")
-    style_axes(right, "standardised: (x / 255 − mean) / std", "value", "", "y")
+    style_axes(right, "standardised: (x / 255 − mean) / std", "value", "density", "y")
     draw_histograms(left, histograms, scaled, density=True)
     standardised = (scaled - np.reshape(mean, (-1, 1))) / np.reshape(std, (-1, 1))
     draw_histograms(right, histograms, standardised, density=True)
@@ -68,21 +68,23 @@ def plot_split(
 
 
 def plot_augmentations(image: np.ndarray, variants: np.ndarray, title="One image, augmented"):
-    """Draw an image, framed, and then its augmented variants.
+    """Draw an image in a frame, and then its augmented variants.
 
     Args:
         image: The original, uint8 or floats in [0, 1], shape (32, 32, 3).
-        variants: The same type of pictures, shape (n, 32, 32, 3).
+        variants: The same type of images, shape (n, 32, 32, 3).
         title: Title of the figure.
 
     Returns:
         The `Figure`.
     """
     columns = 8
-    pictures = np.stack([to_uint8(image), *[to_uint8(variant) for variant in variants]])
-    figure, axes = new_mosaic(title, pictures, columns, scale=3, bottom=34)
+    tiles = np.stack([to_uint8(image), *[to_uint8(variant) for variant in variants]])
+    figure, axes = new_mosaic(title, tiles, columns, scale=3, bottom=34)
+    # The frame lies in the white gap between the images, so that it covers no pixel.
+    height, width = image.shape[0] + 1, image.shape[1] + 1
     axes.add_patch(
-        Rectangle((-0.5, -0.5), *image.shape[:2], fill=False, edgecolor=RED, linewidth=4)
+        Rectangle((-1, -1), width, height, fill=False, edgecolor=RED, linewidth=1.4, clip_on=False)
     )
     axes.set_xlabel(
         f"framed: the original · the other {len(variants)}: variants",

@@ -10,7 +10,7 @@ from PIL import Image
 from cifar_utils.apps.folders import is_picture_name
 from cifar_utils.apps.web.answers import check_effort, decoding, encode
 from cifar_utils.errors import ImageError
-from cifar_utils.inference.images import MAX_BYTES, open_reduced
+from cifar_utils.inference.images import MAX_BYTES, open_picture
 from cifar_utils.paths import write_text
 
 NOTE_NAME = "README.txt"
@@ -119,7 +119,7 @@ class ImagesFolder:
         with decoding:
             data, version = self.read(name)
             check_effort(data)
-            image = open_reduced(data, THUMBNAIL_SIDE)
+            image = open_picture(data, THUMBNAIL_SIDE)
             image.thumbnail((THUMBNAIL_SIDE,) * 2, Image.Resampling.LANCZOS, reducing_gap=3.0)
         return encode(image, "JPEG"), version
 
