@@ -254,7 +254,7 @@ def _find_list(notebook, heading):
 
 def _check_exercises(notebook, name):
     solutions = len(SOLUTION.findall(_markdown(notebook)))
-    if not _find_list(notebook, "## Exercises"):
+    if not re.search(r"^## Exercises\b", _markdown(notebook), re.MULTILINE):
         yield "It has no '## Exercises'."
     if not FEWEST_SOLUTIONS <= solutions <= MOST_SOLUTIONS:
         yield f"{solutions} folded solutions, not {FEWEST_SOLUTIONS} to {MOST_SOLUTIONS}."

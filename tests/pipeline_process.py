@@ -14,7 +14,7 @@ from cifar_utils.paths import project_root
 from cifar_utils.runs.run import Run
 
 COMMAND = [sys.executable, "-m", "cifar_utils"]
-EPOCHS = 5
+EPOCHS = 4
 # A second or two per epoch: small, but large enough that an epoch has a middle.
 SMALL = ["--dataset", "synthetic", "-p", "epochs", str(EPOCHS), "-p", "batch_size", "50"]
 SMALL += ["-p", "demo", "false"]

@@ -95,7 +95,6 @@ def _execute_with_retry(source, running, parameters, on_line):
                     stdout_file=_Lines(on_line) if on_line else None,
                     start_timeout=START_SECONDS,
                     iopub_timeout=OUTPUT_SECONDS,
-                    store_widget_state=False,
                     on_cell_execute=lambda cell, cell_index: begun.append(cell_index),
                     # When its cells are done so is its work. A kernel that leaves by itself may
                     # find its sockets closed, and print a traceback after a run that went well.

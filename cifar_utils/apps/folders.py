@@ -6,6 +6,7 @@ from pathlib import Path
 PICTURE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .avif .heic .heif .gif .bmp .tif .tiff .ppm .pgm .pbm".split()
 )
+SYSTEM_FOLDERS = ("__macosx", "@eadir", "$recycle.bin")
 
 
 def is_picture_name(name, suffixes=PICTURE_SUFFIXES) -> bool:
@@ -23,9 +24,10 @@ def is_hidden_name(name) -> bool:
 
     Names that begin with a dot are: `.ipynb_checkpoints`, `.git`, and the `._x.jpg` that macOS
     writes beside each `x.jpg` on other file systems (AppleDouble: metadata, no pixels). Archives
-    made on macOS hold the latter in a folder `__MACOSX`.
+    made on macOS hold the latter in a folder `__MACOSX`; Synology's servers keep thumbnails of each
+    photo in `@eaDir`, and Windows keeps what was deleted in `$RECYCLE.BIN`.
 
     Args:
         name: The name of a file or of one folder, not a path.
     """
-    return name.startswith(".") or name.casefold() == "__macosx"
+    return name.startswith(".") or name.casefold() in SYSTEM_FOLDERS

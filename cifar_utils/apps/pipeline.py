@@ -42,6 +42,8 @@ EPOCH_LINE = re.compile(r"epoch \d+/\d+")  # what the training prints after each
 class Interrupted(CifarError):
     """The user, or the system, asked the pipeline to stop."""
 
+    exit_code = 130
+
 
 def choose_stages(run, from_stage=None, only=None):
     """Choose what to execute.

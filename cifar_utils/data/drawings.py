@@ -1,7 +1,7 @@
-"""What the synthetic pictures show: for each of the ten classes, two figures made of polygons.
+"""What the synthetic images show: for each of the ten classes, two figures made of polygons.
 
 A figure is a list of parts `(role, points)`, the later covering the earlier. Points lie in a square
-from -1 to 1, x to the right, y down; figures face left. A role is a colour that every picture
+from -1 to 1, x to the right, y down; figures face left. A role is a colour that every image
 chooses anew.
 """
 

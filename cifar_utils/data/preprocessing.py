@@ -1,8 +1,8 @@
 """From uint8 images to batches: scaling, one-hot labels, the split, the augmentation. NumPy only.
 
-Randomness is a function of seed and epoch alone: the plan of an epoch (which image comes when,
-turned and shifted by how much) is drawn in NumPy before the epoch starts. So a run that was killed
-continues exactly as it would have gone on, and every backend sees the same batches.
+Randomness is a function of seed and epoch alone: the plan of an epoch (the order of the images,
+and how each is moved) is drawn in NumPy before the epoch starts. So a run that was killed
+continues exactly, and every backend is given the same batches.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ SPLIT_STREAM, ORDER_STREAM, AUGMENTATION_STREAM, MIRROR_STREAM, CUTOUT_STREAM = 
 
 
 def scale_images(images):
-    """Scale pixels from 0..255 to [0, 1], as the documented system does.
+    """Scale pixels from 0..255 to [0, 1], as the original does.
 
     Args:
         images: uint8, any shape.
@@ -40,8 +40,8 @@ def standardise_images(images, mean, std):
 
     Args:
         images: uint8 (n, height, width, 3).
-        mean, std: Per channel, from `exploration.compute_channel_statistics` of the training
-            images; those of the test set would leak it into training.
+        mean, std: Per channel, of the training images. Statistics of the test set would leak
+            it into the training.
 
     Returns:
         float32 array of the same shape.
@@ -110,7 +110,7 @@ def _rng(seed, *stream):
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What notebook 02 decides and notebook 03 obeys: the contents of `preprocessing.json`.
+    """What notebook 02 decides and notebook 03 uses: the contents of `preprocessing.json`.
 
     Attributes:
         seed: Seed of the split, the order and the augmentation.
@@ -126,7 +126,7 @@ class Preprocessing:
 
     @classmethod
     def from_recipe(cls, recipe, seed):
-        """Take the choices from a `recipes.Recipe`."""
+        """Take the choices of a `runs.Recipe`."""
         names = [field.name for field in dataclasses.fields(Augmentation)]
         augmentation = Augmentation(**{name: getattr(recipe, name) for name in names})
         sizes = spread_sizes(recipe.sizes, recipe.epochs)
@@ -155,7 +155,7 @@ class Preprocessing:
 def spread_sizes(shares, epochs):
     """Turn shares of a training into one image size per epoch.
 
-    Small images cost less, and teach the coarse things that come first as well as large ones do
+    Small images cost less, and are enough for the coarse shapes that a network learns first
     (progressive resizing: Howard, fast.ai's DAWNBench entry, 2018).
 
     Args:
@@ -174,7 +174,7 @@ def spread_sizes(shares, epochs):
 
 
 class EpochPlan:
-    """Which image comes when, and how it is turned: one epoch of training, drawn ahead.
+    """The order of the images in one epoch, and how each is moved, drawn before it starts.
 
     Args:
         n: Number of training images.

@@ -1,138 +1,23 @@
-"""What the images look like before any model sees them, from arrays alone."""
+"""Images that look alike: near duplicates between two sets, and the nearest images to one."""
 
 import numpy as np
 
 CHUNK = 5000  # images per step: a float32 copy of the whole training set would take 600 MB
-SMALL_SIDE = 8  # pixels; enough to find the nearest picture, 16 times cheaper than 32 x 32
-
-# Weights of red, green and blue in perceived brightness: ITU-R BT.709-6 (2015), item 3.2.
-LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
-
-
-def compute_class_counts(labels: np.ndarray, num_classes: int = 10) -> np.ndarray:
-    """Count the images of each class; returns integers of shape (num_classes,).
-
-    Raises:
-        ValueError: If a label is not an integer from 0 to `num_classes - 1`.
-    """
-    labels = np.asarray(labels)
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"labels must be integers of shape (n,), not {labels.dtype} of shape {labels.shape}."
-        )
-    if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
-        raise ValueError(
-            f"labels must lie between 0 and {num_classes - 1}, not between"
-            f" {labels.min()} and {labels.max()}."
-        )
-    return np.bincount(labels, minlength=num_classes)
-
-
-def compute_channel_histograms(images: np.ndarray) -> np.ndarray:
-    """Count every pixel value of every channel.
-
-    Args:
-        images: uint8, shape (n, height, width, channels).
-
-    Returns:
-        Counts of shape (channels, 256). They hold all that means, spreads and histograms need.
-    """
-    _check_images(images)
-    counts = np.zeros((images.shape[-1], 256), np.int64)
-    for chunk in _chunks(images):
-        for channel, row in enumerate(counts):
-            row += np.bincount(chunk[..., channel].ravel(), minlength=256)
-    return counts
-
-
-def compute_channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the mean and standard deviation of each channel, for pixels scaled to [0, 1].
-
-    Exact (from integer counts), with no float copy of the images.
-
-    Args:
-        images: uint8, shape (n, height, width, channels), n at least 1.
-
-    Returns:
-        `(mean, std)`, float64, each of shape (channels,).
-    """
-    counts = compute_channel_histograms(images)
-    values = np.arange(256) / 255
-    mean = counts @ values / counts.sum(1)
-    variance = counts @ values**2 / counts.sum(1) - mean**2
-    return mean, np.sqrt(np.maximum(variance, 0))
-
-
-def compute_mean_images(
-    images: np.ndarray, labels: np.ndarray, num_classes: int = 10
-) -> np.ndarray:
-    """Average all images of each class.
-
-    Returns:
-        float64 in [0, 1], shape (num_classes, height, width, channels); NaN for a class without
-        images.
-    """
-    _check_images(images)
-    compute_class_counts(labels, num_classes)
-    means = np.full((num_classes, *images.shape[1:]), np.nan)
-    for class_id in np.unique(labels):
-        means[class_id] = images[labels == class_id].mean(axis=0) / 255
-    return means
-
-
-def compute_brightness_and_colour(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute how bright and how colourful each image is.
-
-    Args:
-        images: uint8 RGB, shape (n, height, width, 3).
-
-    Returns:
-        `(brightness, saturation)`, each float64 in [0, 1] of shape (n,): the mean BT.709 luma, and
-        the mean HSV saturation (0 grey, 1 pure colour; Smith, SIGGRAPH 1978).
-    """
-    _check_images(images)
-    brightness, saturation = [], []
-    for chunk in _chunks(images):
-        red, green, blue = chunk[..., 0], chunk[..., 1], chunk[..., 2]
-        high = np.maximum(np.maximum(red, green), blue)
-        low = np.minimum(np.minimum(red, green), blue)
-        ratio = (high - low) / np.maximum(high, 1).astype(np.float32)
-        saturation.append(ratio.mean(axis=(1, 2), dtype=np.float64))
-        brightness.append(chunk.mean(axis=(1, 2)) @ LUMA_WEIGHTS / 255)
-    return np.concatenate(brightness), np.concatenate(saturation)
-
-
-def find_exact_duplicates(train_images: np.ndarray, test_images: np.ndarray) -> np.ndarray:
-    """Find test images that are, byte for byte, also in the training set.
-
-    Returns:
-        Every such pair as a row `(test index, train index)`, int64 of shape (pairs, 2).
-    """
-    _check_images(train_images)
-    _check_images(test_images)
-    by_bytes = {}
-    for index, image in enumerate(test_images):
-        by_bytes.setdefault(image.tobytes(), []).append(index)
-    pairs = [
-        (test_index, train_index)
-        for train_index, image in enumerate(train_images)
-        for test_index in by_bytes.get(image.tobytes(), ())
-    ]
-    return np.array(sorted(pairs), np.int64).reshape(-1, 2)
+SMALL_SIDE = 8  # pixels; enough to find the nearest image, 16 times cheaper than 32 x 32
 
 
 def find_near_duplicates(
     train_images: np.ndarray, test_images: np.ndarray, max_distance: float = 0.06
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find test images whose nearest training image shows (nearly) the same picture.
+    """Find test images whose nearest training image shows (nearly) the same.
 
     The distance is 1 - r, with r the correlation of the two images' pixels after each channel's
-    own mean is taken away: blind to a change of brightness, contrast or tint, so 0 for an exact
-    copy and for a washed-out one. The nearest image is sought at 8 x 8 pixels and the distance
-    taken at full resolution. On CIFAR-10 the default keeps about 100 pairs, of which about 19 in
-    20 are the same photograph to the eye; the others are empty skies and horizons. That CIFAR-10
-    holds such pairs, and what they do to results: Barz and Denzler, "Do We Train on Test Data?",
-    J. Imaging 6(6), 2020, who find more by features that also forgive a shifted crop.
+    own mean is subtracted. A change of brightness, contrast or tint does not change it, so it is 0
+    for an exact copy and for a washed-out one. The nearest image is searched at 8 x 8 pixels and
+    the distance computed at full resolution. On CIFAR-10 the default keeps about 100 pairs, of
+    which about 19 in 20 are the same photo to the eye; the others are empty skies and horizons.
+    Barz and Denzler, "Do We Train on Test Data?", J. Imaging 6(6), 2020, find more such pairs, by
+    features that also match a shifted crop.
 
     Args:
         train_images: uint8, shape (n, 32, 32, 3); other sides must be multiples of 8.
@@ -158,14 +43,14 @@ def find_near_duplicates(
 
 
 class NearestImages:
-    """Finds the images that are most alike to a given one, as pixels see it.
+    """Finds the images whose pixels are most like those of a given one.
 
-    By the distance of `find_near_duplicates`, at 8 x 8 pixels: the large shapes and their colours
-    against their surroundings, no details and no meaning.
+    The distance is that of `find_near_duplicates` at 8 x 8 pixels: it compares large shapes and
+    colours, no details and no meaning.
 
     Args:
-        images: uint8 (n, 32, 32, 3), to be searched; shrunk once, which takes about a second for
-            50,000.
+        images: uint8 (n, 32, 32, 3), to be searched. They are shrunk once, which takes about half
+            a second for 50,000.
     """
 
     def __init__(self, images: np.ndarray):
@@ -202,11 +87,11 @@ def _shrink(images):
 
 
 def _to_unit(images):
-    """Take each channel's mean away and scale each image to length one, as float32 rows."""
+    """Subtract each channel's mean and scale each image to length one, as float32 rows."""
     pixels = images.reshape(len(images), -1, images.shape[-1]).astype(np.float32)
     pixels -= pixels.mean(axis=1, keepdims=True)
     rows = pixels.reshape(len(images), -1)
-    # A plain image has no structure to compare: it stays at zero, at distance 1 from everything.
+    # An image of one colour has no structure to compare: all zeros, at distance 1 from every image.
     return rows / np.maximum(np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None], 1e-6)
 
 

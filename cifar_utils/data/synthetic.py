@@ -1,10 +1,10 @@
-"""A data set that needs no download: CIFAR-10's ten classes as small drawn pictures.
+"""A data set that needs no download: CIFAR-10's ten classes as small drawn images.
 
 It stands in for CIFAR-10 where that cannot be had, so that every notebook and every test runs
-anywhere. It has CIFAR-10's shapes, types and class order, but 5,000 + 1,000 pictures, and it is
+anywhere. It has CIFAR-10's shapes, types and class order, but 5,000 + 1,000 images, and it is
 far easier: a number measured on it says nothing about CIFAR-10.
 
-A picture is a figure (`drawings.FIGURES`) in random colours, moved, turned, stretched and mirrored,
+An image is a figure (`drawings.FIGURES`) in random colours, moved, turned, stretched and mirrored,
 in front of a random scene. No single pixel tells the class, so a linear classifier fails where a
 convolutional network does not.
 """
@@ -21,7 +21,7 @@ SIZE = 32
 # Drawn at twice the size, then averaged 2×2: that smooths the edges.
 DRAWN_SIZE = 2 * SIZE
 
-# Half the width of a figure, as a share of the picture's width.
+# Half the width of a figure, as a share of the image's width.
 SCALES = (0.28, 0.46)
 TURN_DEGREES = 14
 STRETCH = 0.18
@@ -76,7 +76,7 @@ def _balanced_labels(n, rng):
 
 
 def _draw_images(labels, rng):
-    """Draw one picture per label: a scene, its clutter, the figure, then light and noise."""
+    """Draw one image per label: a scene, its clutter, the figure, then light and noise."""
     from PIL import Image, ImageDraw
 
     colours, lightness = _choose_colours(labels, rng)
@@ -98,7 +98,7 @@ def _draw_images(labels, rng):
 
 
 def _choose_colours(labels, rng):
-    """Choose a colour per picture and role.
+    """Choose a colour per image and role.
 
     Returns:
         The colours as nested lists [n][role] of (r, g, b), and the lightness of the main colour
@@ -149,7 +149,7 @@ def _paint_scenes(labels, figure_lightness, rng):
 
 
 def _clutter(n, rng, most=3):
-    """Choose up to `most` blobs per picture: bushes, clouds, stones. A list of (box, colour)."""
+    """Choose up to `most` blobs per image: bushes, clouds, stones. A list of (box, colour)."""
     count = rng.integers(0, most + 1, n)
     centre, radius = rng.uniform(0, DRAWN_SIZE, (n, most, 2)), rng.uniform(2, 11, (n, most, 2))
     boxes = np.concatenate([centre - radius, centre + radius], axis=-1).tolist()
@@ -158,7 +158,7 @@ def _clutter(n, rng, most=3):
 
 
 def _placed_figures(labels, rng):
-    """Place a figure in every picture.
+    """Place a figure in every image.
 
     Yields:
         `(index, parts)` with `parts` a list of `(role, corners)`: the role as an index into
@@ -186,13 +186,13 @@ def _place(corners, n, rng):
     cos, sin = np.cos(turn), np.sin(turn)
     matrix = np.stack([mirror * wide * cos, -high * sin, mirror * wide * sin, high * cos], axis=-1)
     strayed = corners + rng.normal(0, CORNER_JITTER, (n, *corners.shape))
-    # The figure may stand anywhere as long as it stays (all but) inside the picture.
+    # The figure may stand anywhere as long as it stays (all but) inside the image.
     centre = 0.5 + rng.uniform(-1, 1, (n, 1, 2)) * (0.5 - 0.95 * scale[:, None, None])
     return (strayed @ matrix.reshape(n, 2, 2).swapaxes(1, 2) + centre) * DRAWN_SIZE
 
 
 def _light_and_noise(images, rng):
-    """Vary brightness and contrast from picture to picture, and add sensor-like noise."""
+    """Vary brightness and contrast from image to image, and add sensor-like noise."""
     n = len(images)
     contrast, brightness = rng.uniform(0.7, 1.1, n), rng.uniform(-25, 25, n)
     level = rng.uniform(*NOISE_LEVELS, n)

@@ -29,10 +29,10 @@ from cifar_utils.plots.speed import (
     plot_ablation,
     plot_accuracy_against_time,
     plot_correlations,
+    plot_image_row,
     plot_kernels,
     plot_losses,
     plot_singular_values,
-    plot_time_scaling,
     plot_whitening_filters,
 )
 from cifar_utils.plots.style import show_figure
@@ -53,6 +53,7 @@ __all__ = [
     "plot_descent",
     "plot_duplicate_pairs",
     "plot_heat_map",
+    "plot_image_row",
     "plot_images",
     "plot_kernel_steps",
     "plot_kernels",
@@ -70,7 +71,6 @@ __all__ = [
     "plot_split",
     "plot_test_set_leak",
     "plot_threshold",
-    "plot_time_scaling",
     "plot_training_curves",
     "plot_whitening_filters",
     "show_figure",

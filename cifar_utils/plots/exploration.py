@@ -25,7 +25,7 @@ from cifar_utils.plots.style import (
 def plot_class_balance(
     train_counts: np.ndarray, test_counts: np.ndarray, class_names: tuple[str, ...]
 ) -> Figure:
-    """Draw the number of images per class as bars, training and test side by side."""
+    """Draw the number of images per class as bars, training and test in two panels."""
     figure = new_figure("Images per class", 0.38 * len(class_names) + 1.3)
     left, right = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(class_names))
@@ -46,26 +46,17 @@ def plot_class_balance(
     return figure
 
 
-def plot_class_grid(
-    images: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...], columns=8, seed=0
-) -> Figure:
-    """Draw a row of randomly chosen images for every class.
+def plot_class_grid(rows: np.ndarray, class_names: tuple[str, ...]) -> Figure:
+    """Draw one row of images for every class.
 
     Args:
-        images: uint8, shape (n, 32, 32, 3).
-        labels: Integer class ids, shape (n,).
-        class_names: One row each.
-        columns: Images per class.
-        seed: Seed of the choice.
+        rows: uint8, shape (classes, columns, 32, 32, 3).
+        class_names: One for each row.
     """
-    rng = np.random.default_rng(seed)
-    shown = np.full((len(class_names), columns, *images.shape[1:]), 255, np.uint8)
-    for class_id, row in enumerate(shown):
-        chosen = rng.permutation(np.flatnonzero(labels == class_id))[:columns]
-        row[: len(chosen)] = images[chosen]
-    tiles = shown.reshape(-1, *images.shape[1:])
+    columns, height = rows.shape[1:3]
+    tiles = rows.reshape(-1, *rows.shape[2:])
     figure, axes = new_mosaic("Examples of each class", tiles, columns, scale=3, left=146)
-    step = images.shape[1] + 2
+    step = height + 2
     axes.set_yticks(step * np.arange(len(class_names)) + step / 2 - 1.5, class_names)
     return figure
 
@@ -74,7 +65,7 @@ def plot_channel_histograms(histograms: np.ndarray) -> Figure:
     """Draw how often each pixel value occurs in each channel.
 
     Args:
-        histograms: Counts, shape (3, 256), from `exploration.compute_channel_histograms`.
+        histograms: Counts of each value in each channel, shape (3, 256).
     """
     figure = new_figure("Pixel values by channel", 3.4)
     axes = style_axes(figure.subplots(), "", "pixel value (0 to 255)", "share of pixels", "y")
@@ -146,9 +137,14 @@ def plot_brightness_and_colour(
 
 
 def plot_duplicate_pairs(
-    test_images: np.ndarray, train_images: np.ndarray, pairs: np.ndarray, distances=None, k=8
+    test_images: np.ndarray,
+    train_images: np.ndarray,
+    pairs: np.ndarray,
+    distances=None,
+    k=8,
+    title="Nearest pairs: test (left), training (right)",
 ) -> Figure:
-    """Draw the first `k` pairs, the test image on the left of its training image.
+    """Draw the first `k` pairs, the test image to the left of its training image.
 
     Args:
         test_images: uint8, shape (m, 32, 32, 3).
@@ -156,9 +152,9 @@ def plot_duplicate_pairs(
         pairs: Rows `(test index, train index)`.
         distances: Distance of each pair, shape (pairs,), or None.
         k: Largest number of pairs drawn.
+        title: Title of the figure.
     """
     shown, columns = np.asarray(pairs)[:k], 4
-    title = "Nearest pairs: test (left), training (right)"
     if not len(shown):
         figure = new_figure(title, 1.4)
         figure.text(0.5, 0.4, "no pair was found", ha="center", fontsize=FONT, color=MUTED)

@@ -68,21 +68,23 @@ def plot_split(
 
 
 def plot_augmentations(image: np.ndarray, variants: np.ndarray, title="One image, augmented"):
-    """Draw an image, framed, and then its augmented variants.
+    """Draw an image in a frame, and then its augmented variants.
 
     Args:
         image: The original, uint8 or floats in [0, 1], shape (32, 32, 3).
-        variants: The same type of pictures, shape (n, 32, 32, 3).
+        variants: The same type of images, shape (n, 32, 32, 3).
         title: Title of the figure.
 
     Returns:
         The `Figure`.
     """
     columns = 8
-    pictures = np.stack([to_uint8(image), *[to_uint8(variant) for variant in variants]])
-    figure, axes = new_mosaic(title, pictures, columns, scale=3, bottom=34)
+    tiles = np.stack([to_uint8(image), *[to_uint8(variant) for variant in variants]])
+    figure, axes = new_mosaic(title, tiles, columns, scale=3, bottom=34)
+    # The frame lies in the white gap between the images, so that it covers no pixel.
+    height, width = image.shape[0] + 1, image.shape[1] + 1
     axes.add_patch(
-        Rectangle((-0.5, -0.5), *image.shape[:2], fill=False, edgecolor=RED, linewidth=4)
+        Rectangle((-1, -1), width, height, fill=False, edgecolor=RED, linewidth=1.4, clip_on=False)
     )
     axes.set_xlabel(
         f"framed: the original · the other {len(variants)}: variants",

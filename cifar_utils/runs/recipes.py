@@ -9,16 +9,16 @@ from cifar_utils.runs.parameters import check_parameters
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what a training computes, apart from the data and the seed.
+    """All that decides what a training computes, apart from the data and the seed.
 
     Attributes:
         name: Name under which `RECIPES` and the command line know it.
         epochs: Passes over the training images.
         batch_size: Images per step.
         learning_rate: Largest step size of the optimizer.
-        schedule: How the rate falls; see `models.build_schedule`.
+        schedule: How the rate falls; see `training.build_schedule`.
         val_fraction: Share of the training images held out for validation, in [0, 0.5]; 0 trains on
-            all of them and then nothing is known about generalisation until the evaluation.
+            all of them, and the test set is the first sign of how well it generalises.
         rotation: Largest random rotation, in degrees.
         shift: Largest random shift in each direction, as a share of the image's side.
         flip: Whether half of the images are mirrored left to right.
@@ -28,28 +28,28 @@ class Recipe:
             the result, only the overhead.
         deterministic: Whether TensorFlow may use only kernels whose result does not depend on
             the order in which threads finish.
-        network: "documented" or "fast"; see `models.build_model`.
+        network: "documented" (the original) or "fast"; see `models.build`.
         optimizer: "adam", "muon" or, to compare with that, "sgd" with Nesterov momentum.
         whitening: Whether the fast network's first layer whitens; else it is an ordinary one.
         identity: Whether the fast network's kernels start as identities; else at random.
         label_smoothing: Share of the target that is spread over all classes.
         alternating: Whether mirroring alternates from epoch to epoch; see
-            `preprocessing.Augmentation`.
+            `data.augmentation.Augmentation`.
         whole_pixels: Whether images are shifted by whole pixels.
         zoom_out: Smallest size at which a training image is shown, as a share of its own.
-        zoom_share: Share of the images that are reduced; see `preprocessing.Augmentation`.
+        zoom_share: Share of the images that are reduced; see `data.augmentation.Augmentation`.
         cutout: Side of the square painted over in each image, in pixels; the same.
         sizes: Pairs `(side, share of the epochs)` of the training images; see
-            `preprocessing.spread_sizes`.
+            `data.preprocessing.spread_sizes`.
         widths: Filters in each block of the fast network.
-        logit_scale: What the fast network's last sums are multiplied with.
+        logit_scale: Factor of the fast network's logits.
         dense_rate: Learning rate of dense layers over `learning_rate`, per image of a batch, with
-            Muon: plain SGD on the mean loss needs steps in proportion to the batch, Muon does not.
-        bias_rate: The same of vectors.
+            Muon. SGD on the mean loss needs steps in proportion to the batch, Muon does not.
+        bias_rate: The same for vectors.
         weight_decay: Decoupled weight decay of dense layers and vectors, per step and over the
             learning rate, with Muon or SGD.
-        tta: Whether the evaluation also averages six views of each image; see `tta`.
-        precision: Number format of the training; see `precision.choose_precision`.
+        tta: Whether the evaluation also averages six views of each image; see `evaluation.tta`.
+        precision: Number format of the training; see `training.choose_precision`.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Recipe:
     shift: float = 0.1
     flip: bool = True
     dropout: float = 0.2
-    bn_momentum: float = 0.99  # Keras's default, and so the documented value
+    bn_momentum: float = 0.99  # Keras's default, and so the original's value
     steps_per_execution: int = 1
     deterministic: bool = True
     network: str = "documented"
@@ -87,14 +87,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Baseline(Recipe):
-    """The documented system, whole: 100 epochs of Adam at batch 32, on all 50,000 images.
+    """The original system, whole: 100 epochs of Adam at batch 32, on all 50,000 images.
 
     Command: `python -m cifar_utils run --recipe baseline`. `-p schedule prose` takes the other
-    reading of its learning rate, `-p val_fraction 0.1` holds out 10 % (the documented script
-    watched the test set instead). Documented: 0.8297 test accuracy.
+    reading of its learning rate. `-p val_fraction 0.1` holds out 10 %, where the original watches
+    the test set. The original states 82.97 % test accuracy.
 
-    Measured: 82.55% of the test set (n = 1 seed); 1 h 19 min of training on 1 core of AMD EPYC,
-    with other work beside it.
+    Measured: 82.55 % (81.79 to 83.28) on the test set (n = 1); 1 h 19 min of training on 1 core of
+    AMD EPYC, not idle, float32.
     """
 
     name: str = "baseline"
@@ -103,13 +103,13 @@ class Baseline(Recipe):
     learning_rate: float = 1e-3
     schedule: str = "code"
     val_fraction: float = 0.0
-    precision: str = "float32"  # as documented, on every machine
-    steps_per_execution: int = 10  # 4 % less time than 1: benchmarks/against_documented.json
+    precision: str = "float32"  # as in the original, on every machine
+    steps_per_execution: int = 10  # 4 % less time than 1, measured with 0.7.0
 
 
 @dataclass(frozen=True)
 class FastRecipe(Recipe):
-    """What the recipes of the fast network have in common; see `fast_network`, `muon` and `tta`."""
+    """What the recipes of the fast network share; see `models.fast`, `models.muon`."""
 
     network: str = "fast"
     optimizer: str = "muon"
@@ -124,7 +124,7 @@ class FastRecipe(Recipe):
     # airbench's rates at batch 2000, 1.65 and 106, over Muon's 0.24 and over the batch.
     dense_rate: float = 0.0034
     bias_rate: float = 0.22
-    # Remembers the last seven batches or so: averages in so short a training must follow closely.
+    # Averages over about seven batches: in so short a training they must follow closely.
     bn_momentum: float = 0.85
     weight_decay: float = 0.03
     tta: bool = True
@@ -132,12 +132,12 @@ class FastRecipe(Recipe):
 
 @dataclass(frozen=True)
 class Quick(FastRecipe):
-    """A small fast network: more than the documented accuracy, in half a minute to a minute or two.
+    """A small fast network: more accurate than the original, in half a minute to two minutes.
 
     Command: `python -m cifar_utils run` (the default recipe).
 
-    Measured: 84.36% ± 0.19 of the test set, 85.61% ± 0.19 with six views (n = 5 seeds); 26.6 s of
-    training on 2 cores of AMD EPYC, 1/91 of the documented script's time.
+    Measured: 84.36 % ± 0.19 on the test set, 85.61 % ± 0.19 with six views (n = 5); 26.6 s of
+    training on 2 cores of AMD EPYC, bfloat16; 1/91 of the original script's time.
     """
 
     name: str = "quick"
@@ -155,8 +155,8 @@ class Fast(FastRecipe):
 
     Command: `python -m cifar_utils run --recipe fast`.
 
-    Measured: 93.14% ± 0.08 of the test set, 94.14% ± 0.06 with six views (n = 3 seeds); 9 min 16 s
-    of training on 2 cores of AMD EPYC, 1/4.5 of the documented script's time.
+    Measured: 93.14 % ± 0.08 on the test set, 94.14 % ± 0.06 with six views (n = 3); 9 min 16 s of
+    training on 2 cores of AMD EPYC, bfloat16; 1/4.5 of the original script's time.
     """
 
     name: str = "fast"
@@ -164,7 +164,7 @@ class Fast(FastRecipe):
     batch_size: int = 500
     # Over three epochs, 0.13 was the best of 0.08, 0.13 and 0.24 on the validation images.
     learning_rate: float = 0.13
-    # Enough for a temperature and a threshold; the other 3,000 are worth more to learn from.
+    # 2,000 images are enough for a temperature and a threshold; the other 3,000 improve training.
     val_fraction: float = 0.04
     sizes: tuple[tuple[int, float], ...] = ((20, 0.14), (24, 0.5), (32, 0.36))
     widths: tuple[int, ...] = (64, 256, 256)
@@ -175,13 +175,13 @@ class Fast(FastRecipe):
 class Accurate(Fast):
     """A wider fast network, trained for longer, with more variety in its images.
 
-    A run without the variety (two pixels of shift, nothing cut out, 24 epochs) had all but 14 of
-    its 45,000 images right in the end, and 93.9% of those held out: it learnt them by heart.
+    Without the variety (two pixels of shift, no cutout, 24 epochs) a run classified all but 14 of
+    its 45,000 images correctly, and 93.9 % of those held out: it memorised them.
 
     Command: `python -m cifar_utils run --recipe accurate`.
 
-    Measured: 94.43% ± 0.04 of the test set, 95.06% ± 0.02 with six views (n = 2 seeds); 53 min 54 s
-    of training on 2 cores of AMD EPYC, 1.3 times the documented script's time.
+    Measured: 94.43 % ± 0.04 on the test set, 95.06 % ± 0.02 with six views (n = 2); 53 min 54 s of
+    training on 2 cores of AMD EPYC, bfloat16; 1.3 times the original script's time.
     """
 
     name: str = "accurate"
@@ -193,7 +193,7 @@ class Accurate(Fast):
 
 
 RECIPES = {recipe.name: recipe for recipe in (Quick(), Fast(), Accurate(), Baseline())}
-# How a run is executed, and not what is computed.
+# How a training is executed, not what it computes.
 EXECUTION_FIELDS = ("steps_per_execution", "deterministic")
 RECIPE_FIELDS = tuple(field.name for field in dataclasses.fields(Recipe))
 
@@ -204,11 +204,11 @@ def recipe_to_json(recipe):
 
 
 def recipe_from_json(saved):
-    """Return the `Recipe` that `dataclasses.asdict` and JSON made `saved` of.
+    """Return the `Recipe` that `recipe_to_json` turned into `saved`.
 
     Args:
-        saved: The `recipe` of a `run.json` or a model card. Fields that did not exist yet when it
-            was written have the values that training had then: those of `Recipe` itself.
+        saved: The `recipe` of a `run.json` or a model card. Fields that are newer than the file
+            take the defaults of `Recipe`, which is how training worked without them.
     """
     plain = {
         name: tuple(tuple(part) if isinstance(part, list) else part for part in value)

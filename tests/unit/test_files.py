@@ -1,19 +1,24 @@
-"""A file is there whole or not at all, and a full disk is told before the work starts."""
+"""Files are there whole or not at all; folders and variables of any machine are understood."""
 
 import json
 import multiprocessing
 import os
 import shutil
 import stat
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import pooch
 import pytest
+import tiny_cifar
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifar_utils import paths as files
-from cifar_utils.errors import CifarError
+from cifar_utils import paths
+from cifar_utils.errors import CifarError, ParameterError
 from cifar_utils.paths import atomic_path, check_free_space, write_json, write_text
 
 
@@ -73,11 +78,6 @@ def test_json_is_read_back_as_it_was(tmp_path_factory, value):
     assert json.loads(path.read_text(encoding="utf-8")) == {"value": value}
 
 
-def test_json_is_readable_by_a_person(tmp_path):
-    path = write_json(tmp_path / "run.json", {"title": "95 % · é"})
-    assert path.read_text(encoding="utf-8") == '{\n  "title": "95 % · é"\n}\n'
-
-
 def test_too_little_space_is_told_with_the_place_the_need_and_the_way_out(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5e6))
     with pytest.raises(CifarError) as caught:
@@ -88,25 +88,133 @@ def test_too_little_space_is_told_with_the_place_the_need_and_the_way_out(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("variable", "function"),
-    [("CIFAR_RUNS_DIR", files.runs_dir), ("CIFAR_CACHE_DIR", files.cache_dir)],
-)
-def test_an_environment_variable_moves_a_folder(tmp_path, monkeypatch, variable, function):
-    monkeypatch.setenv(variable, str(tmp_path / "else where"))
-    assert function() == tmp_path / "else where"
+# Environment variables
+
+
+QUOTED = ["{}", " {} ", '"{}"', "'{}'", "' \"{}\" '", "“{}”"]
+
+
+@pytest.mark.parametrize("form", QUOTED)
+def test_quotes_and_blanks_around_a_variable_are_removed(monkeypatch, capsys, form):
+    monkeypatch.setenv("CIFAR10_PATH", form.format("/my data/a.tar.gz"))
+    assert paths.read_variable("CIFAR10_PATH") == "/my data/a.tar.gz"
+    assert os.environ["CIFAR10_PATH"] == "/my data/a.tar.gz"  # also for kernels and libraries
+    told = capsys.readouterr().err
+    assert ("CIFAR10_PATH" in told) == (form not in QUOTED[:2])
+    paths.read_variable("CIFAR10_PATH")
+    assert capsys.readouterr().err == ""
+
+
+@given(st.text().filter(lambda text: "\0" not in text and text.isprintable()))
+def test_any_value_is_read_and_read_again_as_the_same(value):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CIFAR10_PATH", value)
+        first = paths.read_variable("CIFAR10_PATH")
+        assert paths.read_variable("CIFAR10_PATH") == first
+        assert first in value
+
+
+def test_a_variable_with_choices_forgives_case_and_names_itself_otherwise(monkeypatch):
+    choices = ("auto", "cifar10", "synthetic")
+    monkeypatch.setenv("CIFAR_DATASET", "'Synthetic'")
+    assert paths.read_variable("CIFAR_DATASET", choices) == "synthetic"
+    monkeypatch.setenv("CIFAR_DATASET", "sinthetic")
+    with pytest.raises(ParameterError, match=r"CIFAR_DATASET is 'sinthetic'.*'synthetic'"):
+        paths.read_variable("CIFAR_DATASET", choices)
+    for empty in ("", "  ", '""'):
+        monkeypatch.setenv("CIFAR_DATASET", empty)
+        assert paths.read_variable("CIFAR_DATASET", choices) == ""
+    monkeypatch.delenv("CIFAR_DATASET")
+    assert paths.read_variable("CIFAR_DATASET", choices) == ""
+
+
+# Folders
+
+
+FOLDERS = {"CIFAR_RUNS_DIR": paths.runs_dir, "CIFAR_CACHE_DIR": paths.cache_dir}
+
+
+@pytest.mark.parametrize("variable", FOLDERS)
+def test_an_environment_variable_moves_a_folder(tmp_path, monkeypatch, variable):
+    find_folder = FOLDERS[variable]
+    monkeypatch.setenv(variable, f'"{tmp_path}/else where"')
+    assert find_folder() == tmp_path / "else where"
     monkeypatch.setenv(variable, "~/mine")
-    assert function() == Path.home() / "mine"
+    assert find_folder() == Path.home() / "mine"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(variable, str(tmp_path / "file"))
+    with pytest.raises(ParameterError, match=f"{variable} is .*a file"):
+        find_folder()
+
+
+WITHOUT_HOME = """
+import os, pwd, sys
+if "HOME" not in os.environ:  # nor does the system know this user
+    pwd.getpwuid = {}.__getitem__
+from cifar_utils import data, paths
+print(paths.cache_dir())
+print(data.load_dataset("cifar10", sys.argv[1]).source)
+paths.provide_home()
+print(os.path.expanduser("~"))
+"""
+
+
+@pytest.mark.parametrize("home", [None, "/dev/null/home"])
+def test_without_a_home_folder_there_is_a_place_to_write_and_it_is_told(tmp_path, home):
+    """As in a container: the user is unknown, or the home folder cannot be made."""
+    archive = tiny_cifar.write_archive(tmp_path / "data" / "a.tar.gz")
+    moved = ("CIFAR_CACHE_DIR", "CIFAR10_PATH", "CIFAR_DATASET", "HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in moved}
+    environment |= {"TMPDIR": str(tmp_path), "PYTHONPATH": str(paths.project_root())}
+    environment |= {} if home is None else {"HOME": home}
+    tiny = "from cifar_utils.data import archive; archive.IMAGES_PER_BATCH = 10\n"
+    done = subprocess.run(
+        [sys.executable, "-c", tiny + WITHOUT_HOME, str(archive)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    cache, source, new_home = done.stdout.splitlines()
+    own = f"{tmp_path}/cifar-notebooks-{os.getuid()}/"
+    assert [cache, new_home] == [own + "cache", own + "home"]
+    assert source == str(archive)
+    assert cache in done.stderr
+    assert "CIFAR_CACHE_DIR" in done.stderr
+    assert (Path(cache) / "arrays").is_dir()
+
+
+def test_in_a_read_only_checkout_runs_go_elsewhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("CIFAR_RUNS_DIR")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert paths.runs_dir() == paths.project_root() / "outputs" / "runs"
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    folder = tmp_path / f"cifar-notebooks-{os.getuid()}" / "runs"
+    assert paths.runs_dir() == paths.runs_dir() == folder
+    assert capsys.readouterr().err.count(f"{folder} is used instead") == 1
+
+
+def test_a_temporary_folder_that_somebody_else_made_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("CIFAR_CACHE_DIR")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "read-only" / name)
+    trap = tmp_path / f"cifar-notebooks-{os.getuid()}"
+    trap.mkdir()
+    trap.chmod(0o777)
+    with pytest.raises(CifarError, match=r"belongs to somebody else.*CIFAR_CACHE_DIR"):
+        paths.cache_dir()
 
 
 def test_the_project_is_found_from_any_folder(tmp_path, monkeypatch):
     root = Path(__file__).resolve().parents[2]
     monkeypatch.chdir(tmp_path)
-    assert files.project_root() == root
-    assert files.notebooks_dir() == root / "notebooks"
+    assert paths.project_root() == root
+    assert paths.notebooks_dir() == root / "notebooks"
 
 
 def test_paths_inside_the_project_are_shown_relative(tmp_path):
-    inside = files.project_root() / "outputs" / "runs" / "a"
-    assert files.relative_to_project(inside) == os.path.join("outputs", "runs", "a")
-    assert files.relative_to_project(tmp_path) == str(tmp_path)
+    inside = paths.project_root() / "outputs" / "runs" / "a"
+    assert paths.relative_to_project(inside) == os.path.join("outputs", "runs", "a")
+    assert paths.relative_to_project(tmp_path) == str(tmp_path)

@@ -73,6 +73,14 @@ def test_parameters_are_injected_and_a_cell_that_raises_is_named(tmp_path):
     assert "ValueError" in target.read_text()
 
 
+def test_what_a_cell_prints_into_a_widget_is_no_error(tmp_path):
+    """As `interact` does, for which nbclient needs the widgets' state."""
+    code = "import ipywidgets\nout = ipywidgets.Output()\ndisplay(out)\nwith out:\n    print('in')"
+    source, target = write(tmp_path, code)
+    execute_notebook(source, target)
+    assert "widget" not in target.read_text().replace("ipywidgets", "")
+
+
 def test_a_kernel_that_dies_is_told_from_a_cell_that_raises(tmp_path):
     source, target = write(tmp_path, "print('alive')", "import os; os.kill(os.getpid(), 9)")
     with pytest.raises(KernelDied):

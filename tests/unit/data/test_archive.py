@@ -206,7 +206,9 @@ def test_pickles_of_python_2_and_3_are_read():
     assert archive.load_plain_pickle(by_python_2) == {b"labels": [7], b"x": b"\xff\x00"}
     for protocol in (2, 3, 4):
         for array in (np.arange(6, dtype=">i4").reshape(2, 3), np.eye(3, order="F")):
-            loaded = archive.load_plain_pickle(pickle.dumps({"a": array, "b": [1.5, None]}, protocol))
+            loaded = archive.load_plain_pickle(
+                pickle.dumps({"a": array, "b": [1.5, None]}, protocol)
+            )
             np.testing.assert_array_equal(loaded["a"], array)
             assert loaded["b"] == [1.5, None]
 

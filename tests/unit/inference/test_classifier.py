@@ -368,13 +368,6 @@ def test_a_run_folder_and_its_files_tell_their_run(run_dir, name):
     assert "SYNTHETIC" in str(source)
 
 
-def test_a_cifar10_run_is_not_called_synthetic(run_dir, tmp_path):
-    (tmp_path / "model.tflite").write_bytes((run_dir / "model.tflite").read_bytes())
-    record = {"name": "r", "recipe": "baseline", "dataset": {"name": "cifar10"}}
-    (tmp_path / "run.json").write_text(json.dumps(record))
-    assert str(Classifier.load(tmp_path).source).endswith("baseline, trained on CIFAR-10.")
-
-
 def test_no_source_means_what_ships_and_a_name_means_a_run(run_dir, monkeypatch):
     monkeypatch.setenv("CIFAR_RUNS_DIR", str(run_dir.parent))
     assert Classifier.load().source.shipped

@@ -1,13 +1,15 @@
 """A parameter is refused before any work starts, or it has its type and range."""
 
 import math
+import sys
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifar_utils.errors import ParameterError
-from cifar_utils.runs import recipes
+from cifar_utils.runs import RECIPES, check_notebook
 from cifar_utils.runs.parameters import (
     PARAMETERS,
     RECIPE_NAMES,
@@ -16,124 +18,15 @@ from cifar_utils.runs.parameters import (
 )
 
 NUMBERS = [name for name, parameter in PARAMETERS.items() if parameter.type in (int, float)]
-INTEGERS = [name for name in NUMBERS if PARAMETERS[name].type is int]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "nearest"), [("epoch", "epochs"), ("learnin_rate", "learning_rate"), ("sed", "seed")]
+CHOICES = [name for name, parameter in PARAMETERS.items() if parameter.choices]
+FLAGS = [name for name, parameter in PARAMETERS.items() if parameter.type is bool]
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.none())
 )
-def test_an_unknown_name_is_told_with_the_nearest(wrong, nearest):
-    with pytest.raises(ParameterError, match=f"no parameter '{wrong}'.*'{nearest}'"):
-        check_parameters({"seed": 1, wrong: 5})
 
 
-def test_a_name_near_to_none_lists_all():
-    with pytest.raises(ParameterError, match="Valid: run_name, dataset, recipe"):
-        check_parameter("zzzzzz", 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "wrong", "nearest"),
-    [
-        ("recipe", "quik", "quick"),
-        ("recipe", "base-line", "baseline"),
-        ("dataset", "cifar", "cifar10"),
-        ("schedule", "cosin", "cosine"),
-        ("schedule", "liner", "linear"),
-        ("precision", "bfloat", "bfloat16"),
-        ("precision", "float", "float32"),
-    ],
-)
-def test_an_unknown_choice_is_told_with_the_nearest(name, wrong, nearest):
-    with pytest.raises(ParameterError, match=f"no {name} '{wrong}'.*'{nearest}'"):
-        check_parameter(name, wrong)
-
-
-@pytest.mark.parametrize("name", ["recipe", "dataset", "schedule", "precision"])
-def test_an_empty_choice_says_what_is_valid(name):
-    with pytest.raises(ParameterError, match=rf"{name} is empty\. Valid: "):
-        check_parameter(name, "")
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("epochs", "five"),
-        ("epochs", 2.5),
-        ("epochs", "2.5"),
-        ("epochs", True),
-        ("epochs", [3]),
-        ("epochs", ""),
-        ("learning_rate", "fast"),
-        ("learning_rate", False),
-        ("flip", "maybe"),
-        ("flip", 2),
-        ("flip", 0.5),
-        ("run_name", 5),
-        ("recipe", 1),
-        ("image_path", b"x"),
-    ],
-)
-def test_a_wrong_type_is_refused_and_named(name, value):
-    with pytest.raises(ParameterError, match=f"{name} must be "):
-        check_parameter(name, value)
-
-
-@pytest.mark.parametrize("name", NUMBERS)
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "nan", "inf", "-Infinity", 1e300])
-def test_a_number_that_is_none_or_far_too_large_is_refused(name, value):
-    with pytest.raises(ParameterError, match=f"{name} must be "):
-        check_parameter(name, value)
-
-
-@pytest.mark.parametrize("name", NUMBERS)
-def test_a_range_holds_its_ends_and_nothing_beyond(name):
-    parameter = PARAMETERS[name]
-    for end, beyond in ((parameter.low, -1e-9), (parameter.high, 1e-6)):
-        assert check_parameter(name, end) == end
-        outside = end + math.copysign(1, beyond) if parameter.type is int else end + beyond
-        with pytest.raises(ParameterError, match=f"{name} must be "):
-            check_parameter(name, outside)
-
-
-@pytest.mark.parametrize("name", INTEGERS)
-def test_the_message_writes_a_whole_number_as_one_would_type_it(name):
-    with pytest.raises(ParameterError) as caught:
-        check_parameter(name, -1)
-    assert f"from {PARAMETERS[name].low} to {PARAMETERS[name].high}" in str(caught.value)
-
-
-@pytest.mark.parametrize("word", ["yes", "True", "TRUE", "on", "1", 1, True])
-def test_words_for_yes(word):
-    assert check_parameter("flip", word) is True
-
-
-@pytest.mark.parametrize("word", ["no", "False", "off", "0", 0, False])
-def test_words_for_no(word):
-    assert check_parameter("flip", word) is False
-
-
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_none_means_the_recipes_own(name):
-    assert check_parameters({name: None}) == {name: None}
-
-
-@settings(deadline=None)
-@given(st.sampled_from(NUMBERS), st.data())
-def test_text_from_a_command_line_becomes_the_value(name, source):
-    parameter = PARAMETERS[name]
-    draw = st.integers if parameter.type is int else st.floats
-    value = source.draw(draw(parameter.low, parameter.high))
-    checked = check_parameters({name: str(value)})[name]
-    assert checked == value
-    assert type(checked) is parameter.type
-
-
-@settings(deadline=None)
-@given(
-    st.sampled_from(sorted(PARAMETERS)),
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.none())),
-)
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(sorted(PARAMETERS)), VALUES)
 def test_any_value_is_accepted_as_its_type_or_refused(name, value):
     problem = None
     try:
@@ -147,19 +40,79 @@ def test_any_value_is_accepted_as_its_type_or_refused(name, value):
     assert check_parameter(name, checked) == checked
 
 
+@settings(deadline=None)
+@given(st.sampled_from(NUMBERS), st.data())
+def test_a_number_in_its_range_is_accepted_also_as_text(name, source):
+    parameter = PARAMETERS[name]
+    draw = st.integers if parameter.type is int else st.floats
+    value = source.draw(draw(parameter.low, parameter.high))
+    for given_value in (value, str(value), float(value)):
+        checked = check_parameters({name: given_value})[name]
+        assert checked == value
+        assert type(checked) is parameter.type
+
+
+@settings(deadline=None)
+@given(st.sampled_from(NUMBERS), st.data())
+def test_a_number_out_of_its_range_is_refused_with_the_range(name, source):
+    low, high = PARAMETERS[name].low, PARAMETERS[name].high
+    step = 1 if PARAMETERS[name].type is int else 1e-9
+    numbers = st.one_of(
+        st.integers(max_value=math.ceil(low) - 1),
+        st.floats(max_value=low - step),
+        st.integers(min_value=math.floor(high) + 1),
+        st.floats(min_value=high + 1e-6),
+        st.sampled_from([math.nan, "nan", "inf", "-Infinity"]),
+    )
+    with pytest.raises(ParameterError) as caught:
+        check_parameter(name, source.draw(numbers))
+    assert f"from {low} to {high}" in str(caught.value)
+
+
+@given(st.sampled_from(CHOICES), st.data())
+def test_a_misspelt_choice_is_told_with_the_nearest(name, source):
+    word = source.draw(st.sampled_from(PARAMETERS[name].choices))
+    with pytest.raises(ParameterError, match=f"Did you mean '{word}'"):
+        check_parameter(name, word[:1] + "x" + word[1:])
+    with pytest.raises(ParameterError, match=rf"{name} is empty\. Valid: "):
+        check_parameter(name, "")
+
+
 @pytest.mark.parametrize(
-    "name", ["..", "../other", "a/b", "/etc", ".hidden", "a b", "~", "a\n", "", "x" * 101, "ä"]
+    ("wrong", "nearest"), [("epoch", "epochs"), ("learnin_rate", "learning_rate"), ("sed", "seed")]
+)
+def test_an_unknown_name_is_told_with_the_nearest(wrong, nearest):
+    with pytest.raises(ParameterError, match=f"no parameter '{wrong}'.*'{nearest}'"):
+        check_parameters({"seed": 1, wrong: 5})
+    with pytest.raises(ParameterError, match="Valid: run_name, dataset, recipe"):
+        check_parameter("zzzzzz", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("epochs", 2.5), ("epochs", True), ("flip", 2), ("run_name", 5), ("image_path", b"x")],
+)
+def test_a_wrong_type_is_refused(name, value):
+    with pytest.raises(ParameterError, match=f"{name} must be "):
+        check_parameter(name, value)
+
+
+@given(st.sampled_from(FLAGS))
+def test_words_for_yes_and_no(name):
+    assert all(check_parameter(name, word) for word in ("yes", "TRUE", "on", "1", 1, True))
+    assert not any(check_parameter(name, word) for word in ("no", "False", "off", "0", 0, False))
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "../other", "a/b", "/etc", ".hidden", "a b", "~", "a\n", "x" * 101, "ä"]
 )
 def test_a_run_name_that_is_no_plain_folder_name_is_refused(name):
-    if not name:
-        assert check_parameter("run_name", name) == ""  # empty: the run is chosen
-        return
     with pytest.raises(ParameterError, match="names a folder"):
         check_parameter("run_name", name)
 
 
-@pytest.mark.parametrize("name", ["my-run", "20250102-030405-quick", "a", "v1.2_b", "x" * 100])
-def test_a_plain_run_name_is_accepted(name):
+@given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", fullmatch=True) | st.just(""))
+def test_a_plain_run_name_is_accepted_and_an_empty_one(name):
     assert check_parameter("run_name", name) == name
 
 
@@ -170,5 +123,49 @@ def test_help_can_stand_in_a_papermill_parameter_cell(name):
     assert not set("#=|\n") & set(text)
 
 
-def test_the_names_written_here_are_those_of_the_modules_that_use_them():
-    assert set(RECIPE_NAMES) == set(recipes.RECIPES)
+def test_recipe_names_are_those_of_the_recipes():
+    assert set(RECIPE_NAMES) == set(RECIPES)
+
+
+# What papermill put into a notebook
+
+
+@pytest.fixture
+def inject(monkeypatch):
+    """Pretend to be in a notebook into which papermill injected some lines."""
+
+    def put(*lines):
+        cells = ["import x", "# Parameters\n" + "\n".join(lines)]
+        shell = SimpleNamespace(user_ns={"In": cells})
+        monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda: shell)
+
+    import IPython  # noqa: F401
+
+    return put
+
+
+def test_the_checked_values_are_returned(inject):
+    inject('seed = "7"', 'flip = "no"')
+    assert check_notebook(seed="7", flip="no", epochs=None) == {
+        "seed": 7,
+        "flip": False,
+        "epochs": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("sed = 7", "no parameter 'sed'.*'seed'"),
+        ("epochs = 3", "takes no parameter 'epochs'"),  # known, but not to this notebook
+    ],
+)
+def test_a_name_that_no_cell_would_read_is_refused(inject, line, message):
+    inject("seed = 7", line)
+    with pytest.raises(ParameterError, match=message):
+        check_notebook(seed=7, image_path="")
+
+
+def test_papermills_own_names_are_no_parameters(inject):
+    inject("seed = 7", 'PAPERMILL_INPUT_PATH = "a.ipynb"', 'PAPERMILL_OUTPUT_PATH = "b.ipynb"')
+    assert check_notebook(seed=7) == {"seed": 7}

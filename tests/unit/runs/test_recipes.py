@@ -1,4 +1,4 @@
-"""A recipe is the documented one, or says where it departs; changes are checked."""
+"""What the recipes train, and that changes of them are checked."""
 
 import dataclasses
 
@@ -10,9 +10,9 @@ from cifar_utils.runs.parameters import PARAMETERS, check_parameters
 from cifar_utils.runs.recipes import RECIPE_FIELDS, RECIPES, get_recipe
 
 
-def test_baseline_is_the_documented_system():
+def test_baseline_is_the_original():
     baseline = get_recipe("baseline")
-    documented = {
+    original = {
         "epochs": 100,
         "batch_size": 32,
         "learning_rate": 1e-3,
@@ -23,20 +23,15 @@ def test_baseline_is_the_documented_system():
         "flip": True,
         "dropout": 0.2,
         "bn_momentum": 0.99,
+        "network": "documented",
+        "optimizer": "adam",
+        "precision": "float32",
+        "label_smoothing": 0,
+        "sizes": ((32, 1.0),),
+        "whole_pixels": False,
+        "tta": False,
     }
-    assert {name: getattr(baseline, name) for name in documented} == documented
-
-
-def test_baseline_is_trained_as_documented():
-    baseline = get_recipe("baseline")
-    assert (baseline.network, baseline.optimizer, baseline.precision) == (
-        "documented",
-        "adam",
-        "float32",
-    )
-    assert baseline.label_smoothing == 0
-    assert baseline.sizes == ((32, 1.0),)
-    assert (baseline.alternating, baseline.whole_pixels, baseline.tta) == (False, False, False)
+    assert {name: getattr(baseline, name) for name in original} == original
 
 
 @pytest.mark.parametrize("name", ["quick", "fast", "accurate"])
@@ -73,11 +68,6 @@ def test_changes_replace_only_what_is_given():
     changed = get_recipe("baseline", epochs="5", flip=None, seed=3, dataset="synthetic")
     assert changed == dataclasses.replace(RECIPES["baseline"], epochs=5)
     assert RECIPES["baseline"].epochs == 100
-
-
-def test_a_recipe_is_frozen():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        get_recipe("quick").epochs = 3
 
 
 @pytest.mark.parametrize(
