@@ -108,7 +108,7 @@ def inspect_place(place, path):
 
 
 def _hash_members(files):
-    """Return the fingerprint of an extracted folder: the official archive's if it is its content."""
+    """Return the fingerprint of an extracted folder, the official one if these are its files."""
     sums = {}
     for file in files:
         with open(file, "rb") as stream:

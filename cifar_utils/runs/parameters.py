@@ -99,8 +99,9 @@ def check_notebook(**given):
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     for source in shell.user_ns.get("In", []) if shell else []:
         if source.startswith("# Parameters\n"):  # how papermill begins the cell that it injects
-            found = [target for node in ast.parse(source).body for target in getattr(node, "targets", [])]
-            for name in {target.id for target in found} - set(given):
+            nodes = ast.walk(ast.parse(source))
+            stored = (n.id for n in nodes if isinstance(n, ast.Name) and n.id not in given)
+            for name in stored:
                 if not INJECTED_BY_PAPERMILL.fullmatch(name):
                     check_parameter(name, None)  # a name that no notebook takes
                     told = suggest(name, given)

@@ -13,7 +13,7 @@ from cifar_utils.paths import project_root
 ROOT = project_root()
 # Imports go to the right only. What is in no room (errors, paths, text, backend) is below all.
 ROOMS = ("apps", "inference", "evaluation", "training", "models", "runs", "data")
-FRONT_DOOR = ("cifar_utils", "cifar_utils.__main__", "cifar_utils.moved")
+FRONT_DOOR = ("cifar_utils", "cifar_utils.__main__")
 
 
 def run_python(code, *options):
