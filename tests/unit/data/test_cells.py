@@ -10,7 +10,6 @@ from cifar_utils.data.preprocessing import (
     EpochPlan,
     Preprocessing,
     one_hot,
-    scale_images,
     split_train_val,
 )
 from cifar_utils.data.synthetic import make_synthetic
@@ -28,7 +27,7 @@ def run_cell(name, part, **names):
     return names
 
 
-@pytest.mark.parametrize(("share", "seed"), [(0.1, 0), (0.04, 7), (0.0, 1), (0.5, 2**31 - 1)])
+@pytest.mark.parametrize(("share", "seed"), [(0.1, 0), (0.0, 1)])
 def test_the_split_of_notebook_2_is_the_packages(share, seed):
     labels = make_synthetic()[1]
     split = run_cell("02_preprocessing", "def split(")["split"]
@@ -83,8 +82,3 @@ class FakeRun:
 
     def show_figure(*_):
         return None
-
-
-def test_scaling_in_notebook_2_is_the_packages():
-    images = make_synthetic()[0][:10]
-    np.testing.assert_array_equal(images.astype("float32") / 255, scale_images(images))
