@@ -49,21 +49,13 @@ _REPLACE = f"Put a fresh copy of {ARCHIVE_NAME} there, or name another one with 
 
 @dataclass(frozen=True)
 class Found:
-    """One place where CIFAR-10 was looked for.
+    """One place where CIFAR-10 was looked for."""
 
-    Attributes:
-        place: The place, in words.
-        path: The archive or the extracted folder; where neither was found, what was tried.
-        size: Bytes, or None if there is nothing usable.
-        fingerprint: "sha256:…", or empty.
-        problem: Why it cannot be used, or empty.
-    """
-
-    place: str
-    path: Path
-    size: int | None = None
-    fingerprint: str = ""
-    problem: str = ""
+    place: str  # in words
+    path: Path  # of the archive or the extracted folder; where neither was found, what was tried
+    size: int | None = None  # bytes; None if there is nothing usable
+    fingerprint: str = ""  # "sha256:…"
+    problem: str = ""  # why it cannot be used
 
     @property
     def official(self) -> bool:
@@ -72,17 +64,10 @@ class Found:
 
 
 def inspect_place(place, path):
-    """Look for the archive at a path: the file, the extracted folder, or a folder with either.
+    """Look for the archive at a path, hash it, and return a `Found`.
 
-    It is hashed, and not read. An extracted folder of the official files has the fingerprint of the
-    official archive.
-
-    Args:
-        place: The place, in words.
-        path: A path, which need not exist.
-
-    Returns:
-        A `Found`.
+    The path may be the file, the extracted folder, or a folder with either. An extracted folder of
+    the official files has the fingerprint of the official archive.
     """
     path = expand_home(path).absolute()
     problem = f"is not CIFAR-10: neither {ARCHIVE_NAME} nor {FOLDER_NAME} with its files is there"
@@ -136,13 +121,7 @@ def load_cached(fingerprint):
 
 
 def load_arrays(found):
-    """Load what was found, from the cache where it is known, and into the cache where not.
-
-    Args:
-        found: A `Found` without a problem.
-
-    Returns:
-        `(images, labels)`, see `read_archive`.
+    """Load a `Found` without a problem, as `read_archive` does; from and into the cache.
 
     Raises:
         DataError: If the archive is damaged, or the disk is full.
@@ -166,17 +145,14 @@ def load_arrays(found):
 
 
 def read_archive(path):
-    """Read and check all images and labels.
-
-    Args:
-        path: The archive or the extracted folder, as in a `Found`.
+    """Read and check all images and labels of an archive or an extracted folder.
 
     Returns:
         `(images, labels)`: uint8 (60000, 32, 32, 3) and uint8 (60000,), the training images first.
 
     Raises:
-        DataError: If the file is damaged or cut short, a member is missing, a pickle holds anything
-            but arrays and plain values, or shapes, types or label counts are not CIFAR-10's.
+        DataError: If it is damaged, cut short or incomplete, if a pickle holds anything but arrays
+            and plain values, or if shapes, types or label counts are not CIFAR-10's.
     """
     n = IMAGES_PER_BATCH
     images = np.empty((len(BATCHES) * n, *IMAGE_SHAPE), np.uint8)
@@ -267,11 +243,10 @@ def load_plain_pickle(content):
     """Read a pickled dictionary of arrays and plain values without running anything in it.
 
     Args:
-        content: The bytes of a pickle, written by Python 2 or 3. Text that Python 2 wrote becomes
-            bytes, except in the keys.
+        content: The bytes of a pickle, written by Python 2 or 3.
 
     Returns:
-        The dictionary; arrays are read-only NumPy arrays.
+        The dictionary, its keys as text; arrays are read-only NumPy arrays.
 
     Raises:
         pickle.UnpicklingError: If it contains anything else. Damaged bytes can raise nearly any

@@ -36,27 +36,17 @@ TITLES = {"cifar10": "CIFAR-10", "synthetic": "SYNTHETIC DATA (not CIFAR-10)"}
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and labels, and where they come from. The arrays are read-only.
+    """Images and labels, and where they come from. The arrays are read-only."""
 
-    Attributes:
-        name: "cifar10" or "synthetic".
-        train_images: uint8 (n, 32, 32, 3), and `test_images` likewise.
-        train_labels: int64 (n,), indices into `class_names`, and `test_labels` likewise.
-        source: Path of the archive, or the module that drew the images.
-        fingerprint: "sha256:…", of the archive or of the drawn bytes.
-        official: Whether this is CIFAR-10 as its authors publish it.
-        note: Where it was found, or why it is the synthetic set.
-    """
-
-    name: str
-    train_images: np.ndarray = field(repr=False)
-    train_labels: np.ndarray = field(repr=False)
+    name: str  # "cifar10" or "synthetic"
+    train_images: np.ndarray = field(repr=False)  # uint8 (n, 32, 32, 3)
+    train_labels: np.ndarray = field(repr=False)  # int64 (n,), indices into `class_names`
     test_images: np.ndarray = field(repr=False)
     test_labels: np.ndarray = field(repr=False)
-    source: str
-    fingerprint: str
-    official: bool
-    note: str = ""
+    source: str  # path of the archive, or the module that drew the images
+    fingerprint: str  # "sha256:…", of the archive or of the drawn bytes
+    official: bool  # whether this is CIFAR-10 as its authors publish it
+    note: str = ""  # where it was found, or why it is the synthetic set
     class_names: tuple[str, ...] = field(default=CLASS_NAMES, repr=False)
 
     @property
@@ -70,35 +60,23 @@ class Dataset:
 
     def to_json(self) -> dict:
         """Return what a run notes of its data set; no path of this machine is in it."""
-        path = Path(self.source)
-        inside = path.is_absolute() and path.is_relative_to(project_root())
-        return {
-            "name": self.name,
-            "source": relative_to_project(path) if inside else path.name,
-            "fingerprint": self.fingerprint,
-            "official": self.official,
-            "note": self.note,
-            "n_train": len(self.train_images),
-            "n_test": len(self.test_images),
-        }
+        inside = Path(self.source).is_relative_to(project_root())
+        source = relative_to_project(self.source) if inside else Path(self.source).name
+        plain = {name: getattr(self, name) for name in ("fingerprint", "official", "note")}
+        counts = {"n_train": len(self.train_images), "n_test": len(self.test_images)}
+        return {"name": self.name, "source": source, **plain, **counts}
 
     def describe(self) -> str:
         """Say what was loaded: one line, or for the synthetic set a banner."""
         counts = f"{len(self.train_labels):,} training and {len(self.test_labels):,} test images"
         if self.name == "synthetic":
             counts += ", drawn by this project. Results on them say nothing about CIFAR-10."
-            return _draw_box(self.title, counts, *self.note.split("\n"))
+            told = (self.title, counts, *self.note.split("\n"))
+            lines = [line for part in told for line in textwrap.wrap(part, 88)]
+            return "\n".join(["━" * 88, *lines, "━" * 88])
         kind = "official" if self.official else "reads well, but is not the official archive"
         where = f"{Path(self.source).name} ({self.note})"
         return f"{self.title}: {counts} from {where}; {kind}; {self.fingerprint[:19]}…"
-
-
-def _draw_box(*paragraphs, width=88):
-    wrapped = [textwrap.wrap(text, width, break_on_hyphens=False) for text in paragraphs]
-    lines = [line for paragraph in wrapped for line in (*paragraph, "")][:-1]
-    width = max(len(line) for line in lines)
-    bar = "━" * (width + 2)
-    return "\n".join([f"┏{bar}┓", *(f"┃ {line:<{width}} ┃" for line in lines), f"┗{bar}┛"])
 
 
 def load_dataset(name: str = "auto", path: str | os.PathLike | None = None) -> Dataset:
@@ -159,8 +137,7 @@ def _find_cifar10(path=None):
     if (arrays := archive.load_cached(archive.OFFICIAL)) is not None:
         return _make_cifar10(arrays, archive.ARCHIVE_NAME, archive.OFFICIAL, "in our cache")
     # A copy that only looks right must not stand in the way of the next one.
-    official = (found for found in find_dataset() if found.fingerprint == archive.OFFICIAL)
-    found = next(official, None)
+    found = next((found for found in find_dataset() if found.official), None)
     return found and _read(found)
 
 
@@ -197,14 +174,9 @@ def _get_named(path):
 
 
 def find_dataset(path: str | os.PathLike | None = None) -> list[Found]:
-    """Look for CIFAR-10 on this machine. Nothing is downloaded, and no archive is unpacked.
+    """Look for CIFAR-10: what is named, our cache, the copies of Keras and torchvision.
 
-    Args:
-        path: As for `load_dataset`.
-
-    Returns:
-        One `Found` for each place, with or without something in it: what is named, our cache, and
-        where Keras and torchvision leave copies.
+    Nothing is downloaded. `path` is as for `load_dataset`.
     """
     keras = expand_home(read_variable("KERAS_HOME") or "~/.keras") / "datasets"
     folder, target = archive.FOLDER_NAME, f"{archive.FOLDER_NAME}-target"
@@ -219,13 +191,9 @@ def find_dataset(path: str | os.PathLike | None = None) -> list[Found]:
 
 
 def describe_sources(path: str | os.PathLike | None = None) -> str:
-    """Tell what was found and where, what was not, what "auto" will load, and what to do next.
+    """Tell in some lines what was found and where, what was not, and what "auto" will load.
 
-    Args:
-        path: As for `load_dataset`.
-
-    Returns:
-        Several lines of plain text. Nothing is downloaded, and no archive is unpacked.
+    Nothing is downloaded, and no archive is unpacked. `path` is as for `load_dataset`.
     """
     places = find_dataset(path)
     lines, missing = [], ["Looked for, not there:"]

@@ -75,10 +75,7 @@ def download_archive():
 
 
 def _choose_source(urls, failures):
-    """Return the first address that sends `PROBE_BYTES`; or None, with the reasons in `failures`.
-
-    All are read at once, for at most `PROBE_SECONDS`.
-    """
+    """Return the first address that sends `PROBE_BYTES`, else None; `failures` has the reasons."""
     reasons, ended = dict.fromkeys(urls, "no answer in time"), queue.SimpleQueue()
 
     def probe(url):

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ import tiny_cifar as tiny
 from unruly_server import serve
 
 from cifar_utils import data
-from cifar_utils.data import archive, describe_sources, download, synthetic
+from cifar_utils.data import archive, describe_sources
 from cifar_utils.errors import CifarError, DataError, ParameterError
 
 
@@ -48,18 +47,18 @@ def test_the_argument_goes_before_the_environment(world, monkeypatch):
     monkeypatch.setenv("CIFAR_DATASET", "synthetic")
     path = tiny.write_folder(world / "mine" / archive.FOLDER_NAME)
     assert data.load_dataset("auto", path.parent).source == str(path)
+    assert data.load_dataset().name == "synthetic"
 
 
-@pytest.mark.parametrize("name", ["auto", "cifar10"])
-def test_a_wrong_name_is_an_error_even_where_a_good_copy_lies(world, monkeypatch, name):
+def test_a_wrong_name_is_an_error_even_where_a_good_copy_lies(world, monkeypatch):
     good = tiny.write_archive(world / "project" / "data" / archive.ARCHIVE_NAME)
     tiny.declare_official(good, monkeypatch)
     monkeypatch.setenv("CIFAR10_PATH", str(world / "typo.tar.gz"))
     with pytest.raises(DataError, match=r"typo\.tar\.gz does not exist"):
-        data.load_dataset(name)
+        data.load_dataset("auto")
     (world / "typo.tar.gz").write_bytes(b"not an archive")
     with pytest.raises(DataError, match=r"typo\.tar\.gz is no tar archive"):
-        data.load_dataset(name)
+        data.load_dataset("auto")
 
 
 def test_an_unknown_data_set_is_refused_with_the_nearest_name(world, monkeypatch):
@@ -79,8 +78,7 @@ PLACES = {
     "torchvision": "project/data/cifar-10-python.tar.gz",
 }
 FOLDERS = {
-    "Keras 3.15": "keras/datasets/cifar-10-batches-py-target/cifar-10-batches-py",
-    "older Keras": "keras/datasets/cifar-10-batches-py",
+    "Keras": "keras/datasets/cifar-10-batches-py",
     "torchvision, current folder": "data/cifar-10-batches-py",
 }
 
@@ -104,7 +102,7 @@ def test_folders_that_other_tools_left_are_found(world, monkeypatch, place):
 
 def test_a_leftover_that_is_not_official_or_damaged_is_passed_over(world, monkeypatch):
     tiny.write_archive(world / PLACES["our cache"], test_batch=None)
-    (world / FOLDERS["older Keras"]).mkdir(parents=True)
+    (world / FOLDERS["Keras"]).mkdir(parents=True)
     good = tiny.write_archive(world / PLACES["torchvision"])
     tiny.declare_official(good, monkeypatch)
     assert data.load_dataset("cifar10").source == str(good)
@@ -119,30 +117,11 @@ def test_without_any_copy_auto_is_synthetic_and_nobody_can_miss_it(world):
     assert (dataset.name, dataset.official) == ("synthetic", False)
     banner = dataset.describe().splitlines()
     assert "SYNTHETIC DATA (not CIFAR-10)" in banner[1]
-    assert len(banner) > 5
-    assert len({len(line) for line in banner}) == 1
-    text = " ".join(line.strip("┃ ") for line in banner)
+    text = " ".join(banner)
     assert "could not be downloaded" in text
     assert "set CIFAR10_PATH to the file" in text
     with pytest.raises(DataError, match=r"not on this machine.*set CIFAR10_PATH to the file"):
         data.load_dataset("cifar10")
-
-
-def test_auto_reaches_the_synthetic_set_within_5_s_though_name_look_ups_hang(world, monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(60))
-    monkeypatch.setattr(download, "SOURCES", ("https://a.example", "https://b.example"))
-    synthetic.make_synthetic()  # 1.2 s on an idle core, and unforeseeable on a busy one
-    start = time.monotonic()
-    assert data.load_dataset("auto").name == "synthetic"
-    assert time.monotonic() - start < 5
-
-
-def test_cifar_dataset_says_what_auto_means(world, monkeypatch):
-    monkeypatch.setenv("CIFAR10_PATH", str(tiny.write_archive(world / "a.tar.gz")))
-    assert data.load_dataset().name == "cifar10"
-    monkeypatch.setenv("CIFAR_DATASET", "synthetic")
-    assert data.load_dataset().name == "synthetic"
-    assert data.load_dataset("cifar10").name == "cifar10"
 
 
 def test_what_the_download_brings_is_loaded(world, monkeypatch):
@@ -217,15 +196,14 @@ def test_a_changed_archive_is_read_again(world):
     assert after.test_images[0, 0, 0].tolist() == [5, 100, 200]
 
 
-@pytest.mark.parametrize("damage", [b"nonsense", None])
-def test_a_damaged_cache_is_made_again(world, damage):
+def test_a_damaged_cache_is_made_again(world):
     path = tiny.write_archive(world / "a.tar.gz")
-    fingerprint = data.load_dataset("cifar10", path).fingerprint
-    file = archive.arrays_path(fingerprint)
+    file = archive.arrays_path(data.load_dataset("cifar10", path).fingerprint)
     content = file.read_bytes()
-    file.write_bytes(content[: len(content) // 2] if damage is None else damage)
-    assert data.load_dataset("cifar10", path).train_images[0, 0, 0].tolist() == [1, 100, 200]
-    assert file.read_bytes() == content
+    for damaged in (b"nonsense", content[: len(content) // 2]):
+        file.write_bytes(damaged)
+        assert data.load_dataset("cifar10", path).train_images[0, 0, 0].tolist() == [1, 100, 200]
+        assert file.read_bytes() == content
 
 
 def test_a_full_disk_is_told_and_leaves_no_half_written_cache(world, monkeypatch):
