@@ -53,9 +53,7 @@ _locks = {}
 class Run:
     """One folder under outputs/runs (or outputs/reference) and all that was written into it.
 
-    Args:
-        folder: The run's folder. `run.json` in it is read again at every access, since the
-            pipeline and a notebook's kernel both write it, in turn.
+    `run.json` is read again at every access: the pipeline and a notebook's kernel both write it.
     """
 
     def __init__(self, folder):

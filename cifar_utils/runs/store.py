@@ -88,8 +88,7 @@ def _find_conflicts(run, given):
 
 def refuse_conflicts(run, given):
     """Raise if `given` differs from what the run was opened with."""
-    conflicts = _find_conflicts(run, given)
-    if conflicts:
+    if conflicts := _find_conflicts(run, given):
         listed = ", ".join(f"{n} {old!r}, not {new!r}" for n, (old, new) in conflicts.items())
         raise RunError(
             f"Run {run.name!r} was opened with {listed}. A run keeps its parameters: take another"
@@ -98,16 +97,13 @@ def refuse_conflicts(run, given):
 
 
 def create_run(name, parameters, dataset=None):
-    """Make a new run folder.
+    """Make a new run folder; returns its `Run`, with status "open".
 
     Args:
         name: Its name; empty makes one from date, time and recipe.
         parameters: Checked parameters.
         dataset: The `Dataset`; None loads the one that the parameters name, so that "auto" is
             decided once.
-
-    Returns:
-        A `Run` with status "open".
 
     Raises:
         RunError: If a run of that name exists.
@@ -159,15 +155,12 @@ def create_run(name, parameters, dataset=None):
 
 
 def start_trained_run(stage, run_name="", **given):
-    """Start stage 04 of a run that holds trained weights.
+    """Start a stage of a run that holds trained weights; None if no run is named and none does.
 
     Args:
         stage: A name from `runs.STAGES`.
         run_name: A run's name; empty takes the newest run with weights.
         **given: The notebook's other parameters, to be checked.
-
-    Returns:
-        A `Run` whose stage is started; None if the name is empty and there is none.
 
     Raises:
         ParameterError: If a name, type or value is not valid.
@@ -216,11 +209,7 @@ def latest_run_with_weights():
 
 
 def find_run(name):
-    """Return the run called `name`.
-
-    Raises:
-        RunError: If there is none; names the nearest.
-    """
+    """Return the run called `name`; raises a `RunError` that names the nearest if there is none."""
     folder = runs_dir() / check_parameter("run_name", name)
     if (folder / "run.json").exists():
         return Run(folder)
@@ -230,7 +219,7 @@ def find_run(name):
 
 
 def reference_dir():
-    """Return the folder of the reference runs: the small files of runs whose numbers are stated."""
+    """Return the folder of the reference runs: small files of runs whose numbers are stated."""
     return project_root() / "outputs" / "reference"
 
 
@@ -242,10 +231,8 @@ def list_references(recipe=None):
 
 def find_reference(recipe, seed=0, **changes):
     """Return the reference run of a recipe and seed with exactly these changes, or None."""
-    for run in list_references(recipe):
-        if run.info["seed"] == seed and run.changes == changes:
-            return run
-    return None
+    found = (r for r in list_references(recipe) if (r.info["seed"], r.changes) == (seed, changes))
+    return next(found, None)
 
 
 def read_reference(name):

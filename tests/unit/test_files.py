@@ -29,17 +29,16 @@ def test_a_new_file_appears_only_at_the_end(tmp_path):
     assert list(target.parent.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_failure_keeps_what_was_there_and_leaves_no_litter(tmp_path, error):
+def test_a_failure_keeps_what_was_there_and_leaves_no_litter(tmp_path):
     target = tmp_path / "history.csv"
     target.write_text("old")
 
     def fail():
         with atomic_path(target) as temporary:
             temporary.write_text("half of the n")
-            raise error
+            raise KeyboardInterrupt
 
-    with pytest.raises(error):
+    with pytest.raises(KeyboardInterrupt):
         fail()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
@@ -180,9 +179,3 @@ def test_a_temporary_folder_that_somebody_else_made_is_not_used(tmp_path, monkey
     trap.chmod(0o777)
     with pytest.raises(CifarError, match=r"belongs to somebody else.*CIFAR_CACHE_DIR"):
         paths.cache_dir()
-
-
-def test_paths_inside_the_project_are_shown_relative(tmp_path):
-    inside = paths.project_root() / "outputs" / "runs" / "a"
-    assert paths.relative_to_project(inside) == os.path.join("outputs", "runs", "a")
-    assert paths.relative_to_project(tmp_path) == str(tmp_path)

@@ -22,14 +22,7 @@ def test_baseline_is_the_original():
         "shift": 0.1,
         "flip": True,
         "dropout": 0.2,
-        "bn_momentum": 0.99,
-        "network": "documented",
-        "optimizer": "adam",
         "precision": "float32",
-        "label_smoothing": 0,
-        "sizes": ((32, 1.0),),
-        "whole_pixels": False,
-        "tta": False,
     }
     assert {name: getattr(baseline, name) for name in original} == original
 

@@ -48,11 +48,6 @@ def test_without_any_run_a_new_one_is_opened_and_described(runs_folder):
     assert info["stages"][FIRST]["status"] == "running"
 
 
-def test_notebooks_opened_one_after_the_other_share_a_run():
-    names = {open_and_finish(stage).name for stage in (FIRST, SECOND, TRAINING)}
-    assert len(names) == 1
-
-
 def test_a_finished_stage_run_again_opens_a_new_run():
     first, second = open_and_finish(FIRST), open_and_finish(FIRST)
     assert [run.name for run in list_runs()] == [second.name, first.name]
@@ -67,9 +62,7 @@ def test_an_unfinished_run_of_another_version_is_left_alone():
     assert open_run(SECOND, "", **GIVEN).name != old.name
 
 
-@pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"recipe": "baseline"}, {"rotation": 5}, {"dataset": "cifar10"}]
-)
+@pytest.mark.parametrize("change", [{"rotation": 5}, {"dataset": "cifar10"}])
 def test_other_parameters_open_a_new_run_or_are_refused_by_name(change):
     first = open_and_finish(SECOND, rotation=None)
     before = first.info
@@ -116,14 +109,11 @@ def test_a_wrong_parameter_leaves_no_trace(runs_folder, given, message):
     assert not runs_folder.exists()
 
 
-@pytest.mark.parametrize("name", ["../outside", "."])
-def test_no_name_leads_out_of_the_runs_folder(runs_folder, name):
-    for folder in (runs_folder / "inside", runs_folder.parent / "outside"):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder.parent / "run.json").write_text("{}")
-        (folder / "run.json").write_text("{}")
+def test_no_name_leads_out_of_the_runs_folder(runs_folder):
+    (runs_folder.parent / "outside").mkdir(parents=True)
+    (runs_folder.parent / "outside" / "run.json").write_text("{}")
     with pytest.raises(CifarError):
-        find_run(name)
+        find_run("../outside")
 
 
 def test_an_unknown_run_is_told_with_the_nearest():
