@@ -10,7 +10,6 @@ from cifar_utils.data.preprocessing import (
     EpochPlan,
     Preprocessing,
     one_hot,
-    scale_images,
     split_train_val,
 )
 from cifar_utils.data.synthetic import make_synthetic
@@ -83,8 +82,3 @@ class FakeRun:
 
     def show_figure(*_):
         return None
-
-
-def test_scaling_in_notebook_2_is_the_packages():
-    images = make_synthetic()[0][:10]
-    np.testing.assert_array_equal(images.astype("float32") / 255, scale_images(images))
