@@ -1,15 +1,16 @@
-"""How fast is the classifier, and how large? By engine and views, against Keras's `model.predict`.
+"""How fast is the classifier, and how large? By engine and views, against Keras; and the exports.
 
-    python benchmarks/inference_speed.py        # about two minutes on two cores
+    python benchmarks/inference_speed.py        # about three minutes on two cores
 
-Every row is a process of its own: from loading the model to the first answer; then the median time
-of one picture that is decoded already (640x480, cropped and scaled by the classifier; and 32x32),
-on one core; the memory that the process then holds. The pictures are noise, so that `mirrored`
-looks twice. Last, a folder of 1,000 test images as PNG (of CIFAR-10, where it is at hand) through
-what `python -m cifar_utils predict` does, on all cores. Writes `benchmarks/inference_speed.json`.
+Every row is a process of its own: from loading the model to the first prediction; then the median
+time of a decoded image (640x480, cropped and scaled by the classifier; and 32x32), on one core; the
+memory that the process then holds. The images are noise, so that `mirrored` predicts twice. Then a
+folder of 1,000 test images as PNG (of CIFAR-10, where it is at hand), on all cores, reading
+included. Last, the shipped network in every export format: each file is read again in a process of
+its own and compared with the Keras model on 1,000 test images. Writes
+`benchmarks/inference_speed.json`.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -20,117 +21,131 @@ from pathlib import Path
 
 FILE = Path(__file__).with_suffix(".json")
 ROWS = [
-    ("LiteRT", "one"),
-    ("LiteRT", "mirrored"),
-    ("LiteRT", "six"),
-    ("ONNX Runtime", "one"),
-    ("ONNX Runtime", "mirrored"),
-    ("ONNX Runtime", "six"),
+    *(("LiteRT", views) for views in ("one", "mirrored", "six")),
+    *(("ONNX Runtime", views) for views in ("one", "mirrored", "six")),
     ("Keras", "one"),
     ("model.predict", "one"),
 ]
 REPEATS = 200
-FOLDER_PICTURES = 1000
+IMAGES = 1000
 
 
-def measure_row(backend, views, model):
+def measure_row(engine, views, model):
     """Measure one engine in this process; returns the row."""
     start = time.perf_counter()
     import numpy as np
 
-    from cifar_utils.inference.classifier import Classifier
+    from cifar_utils.inference import Classifier
 
     imported = time.perf_counter()
     small = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     large = np.random.default_rng(1).integers(0, 256, (480, 640, 3), dtype=np.uint8)
-    if backend == "model.predict":
+    if engine == "model.predict":
         from cifar_utils.data.preprocessing import scale_images
-        from cifar_utils.inference.pretrained import load_pretrained
+        from cifar_utils.inference import load_pretrained
 
         network = load_pretrained("fast")
 
-        def ask(picture):
-            return network.predict(scale_images(picture[None]), verbose=0)
+        def predict(image):
+            return network.predict(scale_images(image[None]), verbose=0)
 
     else:
-        ask = Classifier.load(model or None, views, backend, threads=1).predict
+        predict = Classifier.load(model or None, views, engine, threads=1).predict
     loaded = time.perf_counter()
-    ask(small)
+    predict(small)
     first = time.perf_counter()
     row = {
-        "engine": backend,
+        "engine": engine,
         "views": views,
         "import_seconds": round(imported - start, 3),
         "load_to_first_answer_seconds": round(first - imported, 3),
         "of_which_load_seconds": round(loaded - imported, 3),
-        "small_ms": time_calls(ask, small),
+        "small_ms": time_calls(predict, small),
     }
-    if backend != "model.predict":
-        row["large_ms"] = time_calls(ask, large)
+    if engine != "model.predict":
+        row["large_ms"] = time_calls(predict, large)
     import psutil
 
     return row | {"memory_mb": round(psutil.Process().memory_info().rss / 1e6)}
 
 
-def time_calls(ask, picture):
+def time_calls(predict, image):
     """Return the median time of a call in milliseconds."""
     seconds = []
     for _ in range(REPEATS):
         start = time.perf_counter()
-        ask(picture)
+        predict(image)
         seconds.append(time.perf_counter() - start)
     return round(1e3 * statistics.median(seconds), 2)
 
 
-def measure_folder(views):
-    """Return pictures per second of a folder, reading included."""
+def measure_folder(views, images):
+    """Return images per second of a folder, reading included."""
     from PIL import Image
 
-    from cifar_utils.apps.predict import classify, list_pictures
-    from cifar_utils.data import load_dataset
-    from cifar_utils.inference.classifier import Classifier
+    from cifar_utils.inference import Classifier
 
-    images = load_dataset().test_images[:FOLDER_PICTURES]
     with tempfile.TemporaryDirectory() as folder:
         for number, image in enumerate(images):
             Image.fromarray(image).save(Path(folder, f"{number:04}.png"))
         classifier = Classifier.load(views=views)
         start = time.perf_counter()
-        named = [(str(path), path) for path in list_pictures([folder])]
-        answered = sum(1 for _ in classify(classifier, named))
-        return round(answered / (time.perf_counter() - start))
+        count = sum(1 for _ in classifier.predict_many(sorted(Path(folder).iterdir())))
+        return round(count / (time.perf_counter() - start))
+
+
+def measure_exports(images, folder):
+    """Export the shipped network in every format, and compare each with the Keras model."""
+    import numpy as np
+
+    from cifar_utils.inference import load_pretrained
+    from cifar_utils.inference.export import SUFFIXES, export_model, read_in_own_process
+    from cifar_utils.inference.sources import find_shipped
+    from cifar_utils.training import predict_probs
+
+    model, rows = load_pretrained("fast"), []
+    for kind, suffix in SUFFIXES.items():
+        row = export_model(model, Path(folder, f"fast{suffix}"), kind, images)
+        rows.append(row | {"path": Path(row["path"]).name})
+    path = find_shipped().files[".tflite"]
+    found = read_in_own_process(path, "tflite", images)
+    shipped = {
+        "format": "tflite, as it ships: float16 weights",
+        "path": path.name,
+        "bytes": path.stat().st_size,
+        "largest_difference": float(np.abs(found["probs"] - predict_probs(model, images)).max()),
+        "images": len(images),
+        "without_tensorflow": not found["tensorflow"],
+    }
+    return [*rows, shipped]
 
 
 def main():
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--row", nargs=3, help=argparse.SUPPRESS)
-    row = parser.parse_args().row
-    if row:
-        print(json.dumps(measure_row(*row)))
+    if len(sys.argv) == 4:
+        print(json.dumps(measure_row(*sys.argv[1:])))
         return
-    from cifar_utils.evaluation.tta import VIEWS
-    from cifar_utils.inference.exports import export
+    from cifar_utils.data import load_dataset
+    from cifar_utils.evaluation import VIEWS
     from cifar_utils.paths import write_json
     from cifar_utils.runs.machine import detect_processor
 
-    rows = []
+    images, rows = load_dataset().test_images[:IMAGES], []
     with tempfile.TemporaryDirectory() as folder:
-        onnx = export("fast", "onnx", Path(folder, "fast.onnx"))["path"]
-        for backend, views in ROWS:
-            model = onnx if backend == "ONNX Runtime" else ""
-            command = [sys.executable, __file__, "--row", backend, views, model]
+        exports = measure_exports(images, folder)
+        for engine, views in ROWS:
+            model = str(Path(folder, "fast.onnx")) if engine == "ONNX Runtime" else ""
+            command = [sys.executable, __file__, engine, views, model]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             rows.append(json.loads(done.stdout.strip().splitlines()[-1]))
-            print(rows[-1])
+            print(rows[-1], flush=True)
     processor = detect_processor()
-    per_second = {views: measure_folder(views) for views in VIEWS}
-    print("a folder, pictures per second:", per_second)
     report = {
         "machine": f"{processor.name}, {processor.cores} cores",
         "rows": rows,
-        "folder_pictures": FOLDER_PICTURES,
-        "folder_pictures_per_second": per_second,
+        "folder_pictures": len(images),
+        "folder_pictures_per_second": {views: measure_folder(views, images) for views in VIEWS},
+        "exports": exports,
     }
     print("wrote", write_json(FILE, report).name)
 

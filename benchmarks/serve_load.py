@@ -1,17 +1,16 @@
-"""How does the page hold up: start, memory, fifty clients at once, hostile uploads?
+"""How does the page hold up: start, memory, fifty clients at once, large and hostile uploads?
 
     python benchmarks/serve_load.py             # about four minutes; on an idle machine
-    python benchmarks/serve_load.py --shared    # says in the file that the machine was busy
+    python benchmarks/serve_load.py --shared    # records that the machine was busy
 
 Everything goes through `python -m cifar_utils serve`, a process of its own. *Start* is the time
-from there to its first answer, a whole page. Then, with 1, 2 and 4 threads, fifty clients in
-another process post the two sample pictures in turn (JPEG, 320 pixels wide) as fast as they are
-answered, on kept connections, for a minute; they share the machine's cores with the server. *Large
-uploads* are twelve bodies of 24 MB at once, *hostile* is `tests/hostile_uploads.py`. Writes
+from there to its first reply, a whole page. Then, with 1, 2 and 4 threads, fifty clients in another
+process post the two sample photos in turn (JPEG, 320 pixels wide) as fast as they get replies, on
+kept connections, for a minute; they share the machine's cores with the server. *Large uploads* are
+twelve bodies of 24 MB at once, *hostile* is `tests/hostile_uploads.py`. Writes
 `benchmarks/serve_load.json`.
 """
 
-import argparse
 import contextlib
 import http.client
 import json
@@ -33,19 +32,14 @@ LARGE_UPLOADS, LARGE_BYTES = 12, 24_000_000
 HOSTILE_UPLOADS = 1000
 
 
-def free_port():
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextlib.contextmanager
 def serving(threads=4):
-    """Serve from an empty folder; gives `(psutil.Process, port, seconds to the first answer)`."""
+    """Serve from an empty folder; gives `(psutil.Process, port, seconds to the first reply)`."""
     import psutil
 
-    port = free_port()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     command = [sys.executable, "-m", "cifar_utils", "serve", "--port", str(port)]
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     with tempfile.TemporaryDirectory() as folder:
@@ -53,11 +47,11 @@ def serving(threads=4):
         process = subprocess.Popen(
             [*command, "--threads", str(threads)],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": paths},
+            env=os.environ | {"PYTHONPATH": paths},
             stdout=subprocess.DEVNULL,
         )
         try:
-            while not answers(port):
+            while request(port, "GET", "/") != 200:
                 time.sleep(0.005)
             yield psutil.Process(process.pid), port, time.perf_counter() - start
         finally:
@@ -65,20 +59,31 @@ def serving(threads=4):
             process.wait()
 
 
-def answers(port):
-    """Return whether the page is there."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+def request(port, method, path, body=None, kind="image/png"):
+    """Send one request; returns its status, or None if nobody listens yet."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
-        connection.request("GET", "/")
-        return connection.getresponse().read().endswith(b"</html>")
+        connection.request(method, path, body, {"Content-Type": kind} if body else {})
+        response = connection.getresponse()
+        response.read()
+        return response.status
     except ConnectionError:
-        return False
+        return None
     finally:
         connection.close()
 
 
+def watch_memory(process, goes_on):
+    """Return the largest resident memory of a process, in MB, while something goes on."""
+    peak = 0
+    while goes_on():
+        peak = max(peak, process.memory_info().rss)
+        time.sleep(0.02)
+    return round(peak / 1e6)
+
+
 def measure_start():
-    """Start several times; return seconds to the first answer, and the memory then."""
+    """Start several times; returns seconds to the first reply, and the memory then."""
     seconds, memory = [], []
     for _ in range(STARTS):
         with serving() as (process, _, taken):
@@ -92,59 +97,41 @@ def measure_start():
     }
 
 
-def measure_load(threads, seconds):
-    """Let the clients ask; return the row."""
+def measure_load(threads):
+    """Let the clients ask; returns the row."""
     with serving(threads) as (process, port, _):
-        command = [sys.executable, __file__, "--clients", str(port), "--seconds", str(seconds)]
+        command = [sys.executable, __file__, "clients", str(port)]
         clients = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         peak = watch_memory(process, lambda: clients.poll() is None)
-        row = json.loads(clients.stdout.read())
-        after = process.memory_info().rss
-    row = {"threads": threads} | row
-    return row | {"memory_peak_mb": round(peak / 1e6), "memory_after_mb": round(after / 1e6)}
-
-
-def watch_memory(process, goes_on):
-    """Return the largest resident memory of a process, in bytes, while something goes on."""
-    peak = 0
-    while goes_on():
-        peak = max(peak, process.memory_info().rss)
-        time.sleep(0.02)
-    return peak
+        row = {"threads": threads} | json.loads(clients.stdout.read())
+        after = round(process.memory_info().rss / 1e6)
+    return row | {"memory_peak_mb": peak, "memory_after_mb": after}
 
 
 def measure_large_uploads():
-    """Send large bodies at once; return what became of them, and of the memory."""
+    """Send large bodies at once; returns what became of them, and of the memory."""
     statuses = []
 
     def send(port):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        kind = {"Content-Type": "image/png"}
-        connection.request("POST", "/api/predict", bytes(LARGE_BYTES), kind)
-        statuses.append(connection.getresponse().status)
-        connection.close()
+        statuses.append(request(port, "POST", "/api/predict", bytes(LARGE_BYTES)))
 
     with serving() as (process, port, _):
         threads = [threading.Thread(target=send, args=[port]) for _ in range(LARGE_UPLOADS)]
         for thread in threads:
             thread.start()
         peak = watch_memory(process, lambda: any(thread.is_alive() for thread in threads))
-    refused = statuses.count(422)  # zeros are no picture
-    return {
-        "n": LARGE_UPLOADS,
-        "bytes": LARGE_BYTES,
-        "answered": refused,
-        "memory_peak_mb": round(peak / 1e6),
-    }
+    answered = statuses.count(422)  # zeros are no image
+    found = {"n": LARGE_UPLOADS, "bytes": LARGE_BYTES, "answered": answered}
+    return found | {"memory_peak_mb": peak}
 
 
-def run_clients(port, seconds):
+def run_clients(port):
     """Ask from fifty threads; print latencies and errors as JSON."""
     from cifar_utils.inference.samples import list_samples
 
     bodies = [path.read_bytes() for path in list_samples().values()]
     latencies, errors = [], []
-    end = time.monotonic() + seconds
+    end = time.monotonic() + SECONDS
 
     def ask(number):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -155,8 +142,8 @@ def run_clients(port, seconds):
                 body = bodies[number % len(bodies)]
                 connection.request("POST", "/api/predict", body, {"Content-Type": "image/jpeg"})
                 response = connection.getresponse()
-                answer = json.loads(response.read())
-                if response.status != 200 or "label" not in answer["pictures"][0]:
+                reply = json.loads(response.read())
+                if response.status != 200 or "label" not in reply["pictures"][0]:
                     raise ValueError(f"status {response.status}")
             except (OSError, http.client.HTTPException, ValueError) as error:
                 errors.append(repr(error))
@@ -177,46 +164,34 @@ def run_clients(port, seconds):
         "p50_ms": round(cuts[49] * 1e3),
         "p99_ms": round(cuts[98] * 1e3),
         "longest_ms": round(max(latencies) * 1e3),
-        "per_second": round(len(latencies) / seconds, 1),
+        "per_second": round(len(latencies) / SECONDS, 1),
     }
     print(json.dumps(row))
 
 
-def measure_hostile():
-    """Return what became of the hostile uploads."""
-    script = ROOT / "tests" / "hostile_uploads.py"
-    command = [sys.executable, str(script), str(HOSTILE_UPLOADS)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
-def main():
+def main(words):
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clients", type=int, metavar="PORT", help=argparse.SUPPRESS)
-    parser.add_argument("--seconds", type=int, default=SECONDS, help="of load")
-    parser.add_argument("--shared", action="store_true", help="say that the machine is busy")
-    options = parser.parse_args()
-    if options.clients:
-        run_clients(options.clients, options.seconds)
+    if words[:1] == ["clients"]:
+        run_clients(int(words[1]))
         return
     from cifar_utils.paths import write_json
     from cifar_utils.runs.machine import detect_processor
 
-    processor = detect_processor()
-    shared = ", with other work beside it" if options.shared else ""
+    processor, busy = detect_processor(), ", not idle" if words == ["--shared"] else ""
+    hostile = [sys.executable, str(ROOT / "tests" / "hostile_uploads.py"), str(HOSTILE_UPLOADS)]
+    done = subprocess.run(hostile, capture_output=True, text=True, check=True)
     report = {
-        "machine": f"{processor.name}, {processor.cores} cores{shared}",
+        "machine": f"{processor.name}, {processor.cores} cores{busy}",
         "start": measure_start(),
+        "clients": CLIENTS,
+        "seconds": SECONDS,
+        "rows": [measure_load(threads) for threads in THREADS],
+        "large_uploads": measure_large_uploads(),
+        "hostile": json.loads(done.stdout),
     }
-    print(report)
-    report |= {"clients": CLIENTS, "seconds": options.seconds, "rows": []}
-    for threads in THREADS:
-        report["rows"].append(measure_load(threads, options.seconds))
-        print(report["rows"][-1])
-    report |= {"large_uploads": measure_large_uploads(), "hostile": measure_hostile()}
-    print(report["large_uploads"], report["hostile"])
+    print(json.dumps(report, indent=2))
     print("wrote", write_json(FILE, report).name)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,11 +1,12 @@
 """The fast network and its optimizer in eager PyTorch, to measure ours against.
 
-    python benchmarks/time_to_accuracy.py        # runs this where PyTorch is installed
+    python benchmarks/training_speed.py        # runs this where PyTorch is installed
 
-The same function as `cifar_utils.models.fast` (a test copies the weights over and compares), the
-same updates as `cifar_utils.models.muon` (a test compares one step), under `torch.autocast` where ours is
-in mixed bfloat16. What it trains on is augmented beforehand and held in memory, while ours augments
-as it goes: that favours PyTorch. Its learning rate stays where ours falls; that costs neither time.
+The same function as `cifar_utils.models.fast` (a test copies the weights over and compares) and the
+same updates as `cifar_utils.models.muon` (a test compares one step), under `torch.autocast` where
+ours is in mixed bfloat16. What it trains on is augmented beforehand and held in memory, while ours
+augments as it goes: that favours PyTorch. Its learning rate stays where ours falls; that costs
+neither time.
 """
 
 import time
@@ -13,11 +14,13 @@ import time
 import torch
 from torch import nn
 
-from cifar_utils.models.fast import BN_EPSILON, PATCH_SIZE
+from cifar_utils.data.preprocessing import Preprocessing, scale_images
+from cifar_utils.models.fast import BN_EPSILON, PATCH_SIZE, WHITENING_IMAGES
 from cifar_utils.models.layers import compute_whitening
 from cifar_utils.models.muon import NEWTON_SCHULZ
+from cifar_utils.training import AugmentedBatches
 
-FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+FORMAT = torch.channels_last  # faster than contiguous memory for every recipe and image size
 HELD_BATCHES = 4  # augmented batches in memory; they come in turn
 
 
@@ -59,7 +62,7 @@ def make_convolution(channels, filters):
 
 @torch.no_grad()
 def adapt_whitening(network, images):
-    """Set the whitening filters as `training.adapt_whitening` does; images float (n, h, w, 3)."""
+    """Set the whitening filters as `models.adapt_whitening` does; images float (n, h, w, 3)."""
     kernel, bias = compute_whitening(images, PATCH_SIZE)
     network.features[0].weight.copy_(torch.from_numpy(kernel).permute(3, 2, 0, 1))
     network.features[0].bias.copy_(torch.from_numpy(bias))
@@ -137,21 +140,20 @@ class Muon(torch.optim.Optimizer):
         parameter.mul_(1 - self.like.sgd_decay * rate).add_(step, alpha=-rate * ratio)
 
 
-def make_trainer(recipe, images, precision, memory_format):
+def make_trainer(recipe, images, precision):
     """Return a function of `(images, labels)` that takes one training step and returns the loss.
 
     Args:
-        recipe: A `recipes.Recipe` of the fast network.
+        recipe: A `runs.Recipe` of the fast network.
         images: float32 (n, h, w, 3), to compute the whitening filters from.
         precision: "float32" or "bfloat16".
-        memory_format: A value of `FORMATS`.
     """
-    from cifar_utils.training.loop import make_optimizer
+    from cifar_utils.training import build_optimizer
 
     network = FastNetwork(recipe)
     adapt_whitening(network, images)
-    network = network.to(memory_format=memory_format).train()
-    optimizer = Muon(network.parameters(), make_optimizer(recipe, 1), recipe.learning_rate)
+    network = network.to(memory_format=FORMAT).train()
+    optimizer = Muon(network.parameters(), build_optimizer(recipe, 1), recipe.learning_rate)
 
     def take_step(images, labels):
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
@@ -165,24 +167,19 @@ def make_trainer(recipe, images, precision, memory_format):
     return take_step
 
 
-def hold_batches(source, epoch, memory_format):
+def hold_batches(batches, epoch):
     """Augment a few full batches of an epoch; returns `[(images (b, 3, h, w), labels)]`."""
-    source.epoch = epoch
+    batches.epoch = epoch
     held = []
-    for step in range(min(HELD_BATCHES, len(source.images) // source.batch_size)):
-        images, targets = source[step]
-        images = torch.from_numpy(images).permute(0, 3, 1, 2)
-        held.append(
-            (
-                images.contiguous(memory_format=memory_format),
-                torch.from_numpy(targets).argmax(1),
-            )
-        )
+    for step in range(min(HELD_BATCHES, len(batches.images) // batches.batch_size)):
+        images, targets = batches[step]
+        images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=FORMAT)
+        held.append((images, torch.from_numpy(targets).argmax(1)))
     return held
 
 
 def time_steps(take_step, held, seconds):
-    """Train for some seconds, two steps at least, after one that is not counted.
+    """Train for some seconds, two steps at least, after one that is not timed.
 
     Returns:
         A dict of `images` and `seconds`.
@@ -196,19 +193,20 @@ def time_steps(take_step, held, seconds):
     return {"images": count, "seconds": round(time.perf_counter() - start, 3)}
 
 
-def time_recipe(recipe, source, whitening_images, epochs, precision, seconds):
-    """Yield one dict per image size and memory format: `size`, `format`, `images`, `seconds`.
+def time_recipe(recipe, images, labels, epochs, precision, seconds):
+    """Yield one dict per image size: `size`, `images` and `seconds`.
 
     Args:
-        recipe: A `recipes.Recipe` of the fast network.
-        source: A `batches.ArraySource`.
-        whitening_images: float32 (n, h, w, 3).
+        recipe: A `runs.Recipe` of the fast network.
+        images, labels: What is learnt from: uint8 (n, 32, 32, 3), and their classes.
         epochs: The epoch of each image size, by size.
         precision: "float32" or "bfloat16".
         seconds: For how long to train each.
     """
-    for name, memory_format in FORMATS.items():
-        take_step = make_trainer(recipe, whitening_images, precision, memory_format)
-        for size, epoch in epochs.items():
-            held = hold_batches(source, epoch, memory_format)
-            yield {"size": size, "format": name} | time_steps(take_step, held, seconds)
+    torch.manual_seed(0)
+    torch.set_flush_denormal(True)  # as TensorFlow does
+    preprocessing = Preprocessing.from_recipe(recipe, seed=0)
+    batches = AugmentedBatches(images, labels, recipe.batch_size, preprocessing)
+    take_step = make_trainer(recipe, scale_images(images[:WHITENING_IMAGES]), precision)
+    for size, epoch in epochs.items():
+        yield {"size": size} | time_steps(take_step, hold_batches(batches, epoch), seconds)

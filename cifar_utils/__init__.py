@@ -31,4 +31,5 @@ def __dir__():
 
 
 if not any(isinstance(finder, MovedFinder) for finder in sys.meta_path):
-    sys.meta_path.append(MovedFinder())
+    # Before Python's own finders: below a package that has moved they would load a second copy.
+    sys.meta_path.insert(0, MovedFinder())

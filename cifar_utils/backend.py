@@ -61,6 +61,50 @@ def hold_back(pattern):
                     os.write(2, b"".join(lines))
 
 
+def pin_settings():
+    """Make Keras's settings those that our networks need, for the rest of this process.
+
+    `~/.keras/keras.json`, the environment or earlier code may have set others: images with their
+    channels first, numbers of 16 bits, a limit on the epochs. Returns how to undo it.
+
+    Returns:
+        A function without arguments that puts back what was set before.
+    """
+    config = _import_keras().config
+    before = [
+        (config.set_image_data_format, config.image_data_format()),
+        (config.set_floatx, config.floatx()),
+        (config.set_epsilon, config.epsilon()),
+        (config.set_dtype_policy, config.dtype_policy()),
+    ]
+    config.set_image_data_format("channels_last")
+    config.set_floatx("float32")
+    config.set_epsilon(1e-7)
+    # A policy of our own choice stays; see `training.use_precision`.
+    if config.dtype_policy().name != "mixed_bfloat16":
+        config.set_dtype_policy("float32")
+    for limit in ("max_epochs", "max_steps_per_epoch"):
+        if hasattr(config, limit):  # since Keras 3.11
+            before.append((getattr(config, f"set_{limit}"), getattr(config, limit)()))
+            before[-1][0](None)
+
+    def undo():
+        for put_back, value in before:
+            put_back(value)
+
+    return undo
+
+
+@contextlib.contextmanager
+def pinned_settings():
+    """Build, save or load one of our networks inside; see `pin_settings`."""
+    undo = pin_settings()
+    try:
+        yield
+    finally:
+        undo()
+
+
 def _import_keras():
     """Import Keras with its backend, holding back the known noise on stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no INFO lines; warnings stay

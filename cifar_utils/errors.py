@@ -8,6 +8,8 @@ prints it without a traceback; a notebook shows it as the last line of one.
 class CifarError(Exception):
     """Base of every error whose message is written for the user."""
 
+    exit_code = 1  # of the command line
+
 
 class DataError(CifarError):
     """CIFAR-10 is missing, damaged or not what it should be."""
@@ -15,6 +17,8 @@ class DataError(CifarError):
 
 class ParameterError(CifarError, ValueError):
     """A parameter is unknown, of the wrong type or out of range."""
+
+    exit_code = 2
 
 
 class RunError(CifarError):

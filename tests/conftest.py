@@ -1,5 +1,6 @@
 """Keeps every test away from the user's own cache and runs, and from CIFAR-10 unless marked."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -22,6 +23,15 @@ def _own_folders(tmp_path_factory):
         patch.delenv("CIFAR10_PATH", raising=False)
         patch.delenv("CIFAR10_URL", raising=False)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _release_memory():
+    """Release what a file of tests has built: one process runs them all, in under 2 GB."""
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.clear_session(free_memory=True)
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

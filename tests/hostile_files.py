@@ -30,7 +30,7 @@ TEXTS = (
 )
 
 
-def encode(image, kind, **options):
+def encode(image, kind="PNG", **options):
     """Return the bytes of a picture file."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)

@@ -8,21 +8,27 @@ from pathlib import Path
 import nbformat
 from papermill.translators import PythonTranslator
 
+from cifar_utils.apps.notebooks import SETUP_METADATA, SOLUTION, read_address, render_setup
 from cifar_utils.errors import ParameterError
 from cifar_utils.runs.parameters import PARAMETERS, check_parameter
 from cifar_utils.runs.recipes import RECIPE_FIELDS, RECIPES
 from cifar_utils.runs.run import NOTEBOOKS
 
 LARGEST_BYTES = 1_000_000
-FEWEST_CELLS, MOST_CELLS = 15, 35
-LONGEST_CELL, LONGEST_DEF = 15, 5
+LONGEST_CELL = 20  # lines of code
+LONGEST_TEXT = 120  # words of a markdown cell
 FEWEST_CHECKED = 2
+FEWEST_SOLUTIONS, MOST_SOLUTIONS = 3, 5
+FEWEST_QUESTIONS, MOST_QUESTIONS = 5, 10
 CHECK_TAG = "nbval-check-output"
 DEFAULTS = {"run_name": "", "dataset": "auto", "recipe": "quick", "seed": 0}
 TIMING_KEYS = {"papermill", "execution", "ExecuteTime", "widgets"}
 WIDGET_TYPES = ("application/vnd.jupyter.widget-view+json",)
 # A path from the root of a disk; not a URL, not a closing HTML tag, not "loss / accuracy".
 ABSOLUTE_PATH = re.compile(r"(?<![\w/.<~])/[A-Za-z_][\w.-]*/[\w.-]+|\b[A-Z]:\\+\w+")
+MACHINERY = re.compile(r"\b(find_spec|glob|hashlib|sha256|sys\.path)\b")
+FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+LISTS = ("## Exercises", "## Questions")  # may be longer than a text
 EMBEDDED = re.compile(r"base64,[A-Za-z0-9+/=\s]+")
 
 
@@ -43,11 +49,14 @@ def check_notebook(notebook, name=None):
         _check_file,
         _check_opening,
         _check_links,
+        _check_setup,
         _check_parameters,
         _check_code,
+        _check_prose,
         _check_execution,
         _check_outputs,
         _check_figures,
+        _check_exercises,
         _check_end,
     )
     return [problem for rule in rules for problem in rule(notebook, name)]
@@ -74,8 +83,6 @@ def _check_file(notebook, name):
     size = len(nbformat.writes(notebook).encode())
     if size >= LARGEST_BYTES:
         yield f"It has {size:,} bytes; at most {LARGEST_BYTES:,}."
-    if not FEWEST_CELLS <= len(notebook.cells) <= MOST_CELLS:
-        yield f"It has {len(notebook.cells)} cells, not {FEWEST_CELLS} to {MOST_CELLS}."
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
         yield "Its kernelspec is not python3."
     for key in sorted(TIMING_KEYS & set(notebook.metadata)):
@@ -86,17 +93,13 @@ def _check_file(notebook, name):
 
 
 def _check_opening(notebook, name):
-    number = int(name[:2])
-    first, second = (*notebook.cells, *[nbformat.v4.new_raw_cell()] * 2)[:2]
-    if first.cell_type != "markdown" or not re.match(rf"# {number} · \S", first.source):
-        yield f"The first cell is not markdown that begins with '# {number} · Title'."
-    promise = re.findall(r"^> (.+)$", first.source, re.MULTILINE)
-    if len(promise) != 1 or not promise[0].endswith("?") or promise[0].count("?") > 1:
-        yield "The first cell has no one-sentence question after '> '."
-    if second.cell_type != "markdown" or not re.search(r"^1\. \S", second.source, re.MULTILINE):
-        yield "The second cell is not markdown with numbered steps."
-    if not re.search(r"^\|.*\|$", second.source, re.MULTILINE):
-        yield "The second cell has no table of what it reads, writes and takes."
+    first = (*notebook.cells, nbformat.v4.new_raw_cell())[0]
+    if first.cell_type != "markdown" or not re.match(rf"# {int(name[:2])} · \S", first.source):
+        yield f"The first cell is not markdown that begins with '# {int(name[:2])} · Title'."
+    if not re.search(r"\byou (can|will be able to)\b", first.source, re.IGNORECASE):
+        yield "The first cell does not say what 'you will be able to' do."
+    if not re.search(r"\d+ (s|min)\w*\b.*\b2 CPU cores", first.source):
+        yield "The first cell does not say how long it takes on 2 CPU cores."
 
 
 def _check_links(notebook, name):
@@ -106,6 +109,14 @@ def _check_links(notebook, name):
             target = f"{NOTEBOOKS[place + step]}.ipynb"
             if f"]({target})" not in prose and f'href="{target}"' not in prose:
                 yield f"It does not link the {word} notebook, {target}."
+
+
+def _check_setup(notebook, name):
+    second = (*notebook.cells, *[nbformat.v4.new_raw_cell()] * 2)[1]
+    if second.cell_type != "code" or second.source != render_setup(read_address()):
+        yield "The second cell is not the set-up cell that `make links` writes."
+    if any(second.metadata.get(key) != value for key, value in SETUP_METADATA.items()):
+        yield "The set-up cell is not folded away in Colab and Jupyter."
 
 
 def _check_parameters(notebook, name):
@@ -163,22 +174,30 @@ def _check_code(notebook, name):
         lines = cell.source.splitlines()
         if len(lines) > LONGEST_CELL:
             yield f"Cell {i}: {len(lines)} lines of code, at most {LONGEST_CELL}."
-        if re.search(r"^\s*%matplotlib", cell.source, re.MULTILINE):
-            yield f"Cell {i}: %matplotlib."
-        colab = "google.colab" in cell.source
-        if not colab and re.search(r"^\s*[!%]\s*pip", cell.source, re.MULTILINE):
-            yield f"Cell {i}: pip outside the Colab cell."
         plain = re.sub(r"^(\s*)[!%].*$", r"\1pass", cell.source, flags=re.MULTILINE)
         try:
-            nodes = list(ast.walk(ast.parse(plain)))
+            ast.parse(plain)
         except SyntaxError as error:
             yield f"Cell {i}: not Python ({error.msg})."
+        if cell.source == render_setup(read_address()):
             continue
-        for node in nodes:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                length = node.end_lineno - node.lineno + 1
-                if length > LONGEST_DEF:
-                    yield f"Cell {i}: def {node.name} has {length} lines, at most {LONGEST_DEF}."
+        if re.search(r"^\s*%matplotlib", cell.source, re.MULTILINE):
+            yield f"Cell {i}: %matplotlib."
+        if re.search(r"^\s*[!%]\s*pip", cell.source, re.MULTILINE):
+            yield f"Cell {i}: pip outside the set-up cell."
+        for found in (MACHINERY.search(cell.source), ABSOLUTE_PATH.search(cell.source)):
+            if found:
+                yield f"Cell {i}: {found[0]} belongs into the package."
+
+
+def _check_prose(notebook, name):
+    for i, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown" and not cell.source.startswith(LISTS):
+            words = len(FENCE.sub("", SOLUTION.sub("", cell.source)).split())
+            if words > LONGEST_TEXT:
+                yield f"Cell {i}: {words} words, at most {LONGEST_TEXT}."
+    if not re.search(r"\b(predict|guess)", _markdown(notebook), re.IGNORECASE):
+        yield "It never asks the reader to predict a result."
 
 
 def _check_execution(notebook, name):
@@ -227,7 +246,24 @@ def _check_figures(notebook, name):
                 yield f"Cell {i}: a figure without a text alternative (metadata alt)."
 
 
+def _find_list(notebook, heading):
+    """Return the source of the markdown cell that begins with a heading, or ""."""
+    cells = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return next((source for source in cells if source.startswith(heading)), "")
+
+
+def _check_exercises(notebook, name):
+    solutions = len(SOLUTION.findall(_markdown(notebook)))
+    if not re.search(r"^## Exercises\b", _markdown(notebook), re.MULTILINE):
+        yield "It has no '## Exercises'."
+    if not FEWEST_SOLUTIONS <= solutions <= MOST_SOLUTIONS:
+        yield f"{solutions} folded solutions, not {FEWEST_SOLUTIONS} to {MOST_SOLUTIONS}."
+    asked = len(re.findall(r"\?\s*$", _find_list(notebook, "## Questions"), re.MULTILINE))
+    if not FEWEST_QUESTIONS <= asked <= MOST_QUESTIONS:
+        yield f"'## Questions' has {asked}, not {FEWEST_QUESTIONS} to {MOST_QUESTIONS}."
+
+
 def _check_end(notebook, name):
-    last = nbformat.v4.new_notebook(cells=notebook.cells[-2:])
-    if not re.search(r"^## Summary\b", _markdown(last), re.MULTILINE):
-        yield "It does not end with a '## Summary'."
+    last = [cell for _, cell in _code_cells(notebook)][-1:]
+    if not re.search(r"^## Summary\b", _markdown(nbformat.v4.new_notebook(cells=last)), re.M):
+        yield "Its last code cell does not show a '## Summary'."

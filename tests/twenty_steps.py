@@ -3,8 +3,8 @@
     python twenty_steps.py RECIPE FOLDER
 
 Begins with the weights in FOLDER/start.npz, or writes them there; writes FOLDER/<backend>.npz:
-the loss of each step, the weights after the first and the last one, and the answers of the plain
-network to some validation images.
+the loss of each step, the weights after the first and the last one, and the probabilities
+of some validation images in the saved form.
 """
 
 import dataclasses
@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from cifar_utils import models
 from cifar_utils.backend import keras
 from cifar_utils.data import load_dataset
 from cifar_utils.data.preprocessing import Preprocessing
-from cifar_utils.runs.recipes import get_recipe
-from cifar_utils.training.loop import make_plain_model, predict_probs, prepare_training
+from cifar_utils.runs import get_recipe
+from cifar_utils.training import AugmentedBatches, compile_model, predict_probs, seed_everything
 
 EPOCHS, STEPS = 2, 10  # two epochs, so that a change of the image size is among the steps
 BATCH_SIZE = 50  # the wide networks take long with more
@@ -33,26 +34,30 @@ def train(name, folder):
     )
     preprocessing = Preprocessing.from_recipe(recipe, seed=0)
     dataset = load_dataset("synthetic")
-    ready = prepare_training(
-        recipe, dataset, preprocessing, "float32", train_images=STEPS * BATCH_SIZE
-    )
+    train_part, val_part = preprocessing.split(dataset.train_labels)
+    train_part = train_part[: STEPS * BATCH_SIZE]
+    images, labels = dataset.train_images[train_part], dataset.train_labels[train_part]
+    seed_everything(0)
+    batches = AugmentedBatches(images, labels, BATCH_SIZE, preprocessing)
+    model = compile_model(models.build(recipe), recipe, len(batches))
+    models.adapt_whitening(model, images)
     start = folder / "start.npz"
     if start.exists():
         with np.load(start) as saved:
-            ready.model.set_weights([saved[name] for name in saved.files])
+            model.set_weights([saved[name] for name in saved.files])
     else:
-        np.savez(start, *ready.model.get_weights())
+        np.savez(start, *model.get_weights())
     losses, first = [], None
     for epoch in range(EPOCHS):
-        ready.source.epoch = epoch
+        batches.epoch = epoch
         for step in range(STEPS):
-            ready.model.reset_metrics()
-            logs = ready.model.train_on_batch(*ready.source[step], return_dict=True)
+            model.reset_metrics()
+            logs = model.train_on_batch(*batches[step], return_dict=True)
             losses.append(float(logs["loss"]))
-            first = first or ready.model.get_weights()
-    weights = {f"w{i}": weight for i, weight in enumerate(ready.model.get_weights())}
+            first = first or model.get_weights()
+    weights = {f"w{i}": weight for i, weight in enumerate(model.get_weights())}
     weights |= {f"first{i}": weight for i, weight in enumerate(first)}
-    probs = predict_probs(make_plain_model(recipe, ready.model), ready.val_images[:200])
+    probs = predict_probs(models.unfuse(model), dataset.train_images[val_part][:200])
     np.savez(
         folder / f"{keras.backend.backend()}.npz",
         losses=losses,

@@ -1,8 +1,10 @@
 """The command line: `python -m cifar_utils run | predict | serve | export | data | doctor | …`."""
 
 import errno
+import platform
 import sys
 import time
+from importlib import metadata
 
 import click
 
@@ -10,29 +12,42 @@ from cifar_utils import __version__
 from cifar_utils.errors import CifarError, ParameterError
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+EXIT_CODES = "Exit codes: 0 fine, 1 failure, 2 wrong parameter or option, 130 interrupted."
+SECTIONS = {
+    "Train and evaluate": ("run",),
+    "Classify": ("predict", "serve", "export"),
+    "This machine": ("data", "doctor"),
+    "For maintainers": ("notebooks", "exercises", "links"),
+}
+# By backend: the wheels under whose names it may be installed.
+BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",), "torch": ("torch",)}
+MODEL_HELP = "A run, a model file or a shipped model; default: the shipped one."
+SCALE_HELP = "The model's input: 0..1, 0..255 or -1..1; default: found out from the model."
 
 
-class KindGroup(click.Group):
-    """Prints our own errors as one message instead of a traceback."""
+class SectionedGroup(click.Group):
+    """Lists the commands by what people do; prints our own errors instead of a traceback."""
 
     def invoke(self, ctx):
-        """Run a command; exit 2 for a wrong parameter, 1 for a failure, 130 if interrupted."""
+        """Run a command; end with the exit codes that `--help` lists."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:  # click's own code for it is 1
+            click.echo("Interrupted.", err=True)
+            sys.exit(130)
         except OSError as error:  # no right, no space, a file where a folder should be
             if error.errno == errno.EPIPE:
-                raise  # whoever read our output has seen enough: click ends quietly
+                raise  # the reader of our output has closed it, such as `head`: click ends quietly
             room = "Make room there, or take" if error.errno == errno.ENOSPC else "Take"
             click.echo(
                 f"Error: {error}. {room} another file or folder (CIFAR_RUNS_DIR moves the runs,"
                 " CIFAR_CACHE_DIR the cache).",
                 err=True,
             )
-            sys.exit(1)
+            sys.exit(CifarError.exit_code)
         except CifarError as error:
             click.echo(f"Error: {error}", err=True)
-            interrupted = type(error).__name__ == "Interrupted"
-            sys.exit(130 if interrupted else 2 if isinstance(error, ParameterError) else 1)
+            sys.exit(error.exit_code)
 
     def resolve_command(self, ctx, args):
         """Name the nearest command for a mistyped one."""
@@ -44,12 +59,53 @@ class KindGroup(click.Group):
             )
         return super().resolve_command(ctx, args)
 
+    def format_commands(self, ctx, formatter):
+        """Write the commands in sections."""
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(f"{name:9}", self.commands[name].get_short_help_str(64)) for name in names]
+                )
 
-@click.group(cls=KindGroup, context_settings=SETTINGS)
-@click.version_option(__version__, prog_name="cifar-notebooks")
+
+def _show_version(ctx, _, wanted):
+    """Print the versions that matter, from the packages' metadata: nothing is imported."""
+    if not wanted:
+        return
+    from cifar_utils.paths import read_variable
+
+    backend = read_variable("KERAS_BACKEND") or "tensorflow"
+    names = ("keras", "numpy", "ai-edge-litert", "onnxruntime")
+    keras, numpy, litert, onnx = (_find_version(name) for name in names)
+    click.echo(f"cifar-notebooks, version {__version__}")
+    click.echo(f"Backend: {backend} {_find_version(*BACKENDS.get(backend, (backend,)))}")
+    click.echo(f"Python {platform.python_version()}, Keras {keras}, NumPy {numpy}")
+    click.echo(f"LiteRT {litert}, ONNX Runtime {onnx}")
+    ctx.exit()
+
+
+def _find_version(*names):
+    """Return the version of the first of these packages that is installed."""
+    for name in names:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "(not installed)"
+
+
+@click.group(cls=SectionedGroup, context_settings=SETTINGS, epilog=EXIT_CODES)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the versions of this package, of the backend and of Keras.",
+)
 def main():
-    """CIFAR-10 with a convolutional network, from the raw archive to a report."""
-    for stream in (sys.stdout, sys.stderr):  # a file's name may be more than a stream can write
+    """CIFAR-10 with a convolutional network, from the raw archive to a photo of yours."""
+    for stream in (sys.stdout, sys.stderr):  # not every name can be written in every encoding
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
@@ -85,7 +141,7 @@ def run(recipe, dataset, name, pairs, resume, from_stage, only):
     start = time.monotonic()
     rerun = bool(from_stage or only)
     if rerun:
-        pipeline.choose_stages(None, from_stage, only)  # refused before a run is looked for
+        pipeline.choose_stages(None, from_stage, only)  # refused before a run is searched for
     prepared, given = pipeline.prepare_run(name, parameters, resume, rerun)
     click.echo(prepared.dataset.describe())
     click.echo(repr(prepared))
@@ -98,64 +154,65 @@ def run(recipe, dataset, name, pairs, resume, from_stage, only):
 
 
 @main.command()
-@click.argument("paths", nargs=-1, type=click.Path())
-@click.option("--model", help="A run, a model file or a shipped model; default: what ships.")
+@click.argument("paths", nargs=-1)
+@click.option("--model", help=MODEL_HELP)
 @click.option("--top", type=click.IntRange(1, 10), default=3, show_default=True, help="Classes.")
 @click.option("--json", "form", flag_value="json", help="Print one JSON document.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV for programs, names unchanged.")
 @click.option("--test-image", "numbers", type=int, multiple=True, help="A test image by number.")
 @click.option("--views", default="mirrored", show_default=True, help="one, mirrored or six.")
-@click.option("--backend", help="LiteRT, ONNX Runtime or Keras; default: the first installed.")
+@click.option(
+    "--backend", help="LiteRT, ONNX Runtime, Keras, TensorFlow; default: the first installed."
+)
+@click.option("--input-scale", help=SCALE_HELP)
 @click.option("--heat-maps", type=click.Path(file_okay=False), help="Folder for heat maps (PNG).")
-def predict(paths, model, top, form, numbers, views, backend, heat_maps):
-    """Classify pictures: files, folders, test images.
+def predict(paths, model, top, form, numbers, views, backend, input_scale, heat_maps):
+    """Classify photos: files, folders, test images.
 
-    Exits with 0 only if every picture was read; each that was not has one line on stderr.
+    A folder is read with all below it, linked folders too: images go by their names, and hidden
+    files and folders are left out. The path `-` reads one image from standard input.
+
+    Exits with 0 only if every image was read; each that was not has one line on stderr.
+    --csv is for programs. For a spreadsheet take the widget's download: Excel reads its accents,
+    and no name in it can run as a formula.
 
     \b
     Examples:
       python -m cifar_utils predict cat.jpg photos/
       python -m cifar_utils predict photos/ --csv > answers.csv
       python -m cifar_utils predict --test-image 17 --model my-run --top 5
+      curl -s https://example.org/cat.jpg | python -m cifar_utils predict -
     """
     from tqdm import tqdm
 
-    from cifar_utils.apps import predict as predict_command
+    from cifar_utils.apps import predict as command
     from cifar_utils.inference.classifier import Classifier
 
-    named = [(str(path), path) for path in predict_command.list_pictures(paths)]
-    named += predict_command.load_test_images(numbers)
-    if not named:
-        raise ParameterError("Name a picture, a folder of pictures, or a --test-image.")
-    classifier = Classifier.load(model, views, backend)
+    images, left_out = command.list_images(paths)
+    if left_out:
+        click.echo(left_out, err=True)
+    images += command.load_test_images(numbers)
+    if not images:
+        raise ParameterError("Name an image, a folder of images, or a --test-image.")
+    classifier = Classifier.load(model, views, backend, input_scale=input_scale)
     if not form:
         told = "" if classifier.calibration else " It has no calibration: it is never unsure."
         click.echo(f"{classifier.source} {classifier.engine}.{told}", err=True)
-    rows, failed = [], 0
-    outcomes = predict_command.classify(classifier, named)
-    # Without a terminal, or for a few pictures, there is no bar.
-    quiet = len(named) < 100 or not sys.stderr.isatty()
-    for name, picture, outcome in tqdm(outcomes, total=len(named), unit="picture", disable=quiet):
-        if isinstance(outcome, Exception):
-            failed += 1
-            told = predict_command.show_name(f"{name}: {outcome}")
-            tqdm.write(told, file=sys.stderr)
-            rows.append({"picture": name, "error": str(outcome)})
-            continue
-        rows.append(outcome.to_dict(name, top))
-        if heat_maps:
-            try:
-                path = predict_command.save_heat_map(classifier, picture, name, heat_maps)
-                rows[-1]["heat_map"] = str(path)
-            except ParameterError as error:
-                failed += 1
-                tqdm.write(predict_command.show_name(f"{name}: {error}"), file=sys.stderr)
-        if not form:
-            tqdm.write(predict_command.render_line(rows[-1]))
+    rows, failed = [], False
+    classified = command.classify(classifier, images, top, heat_maps)
+    # Without a terminal, or for a few images, there is no bar.
+    quiet = len(images) < 100 or not sys.stderr.isatty()
+    for row, problem in tqdm(classified, total=len(images), unit="image", disable=quiet):
+        rows.append(row)
+        if problem:
+            failed = True
+            tqdm.write(command.show_name(f"{row['picture']}: {problem}"), file=sys.stderr)
+        if not form and "error" not in row:
+            tqdm.write(command.render_line(row))
     if form == "json":
-        click.echo(predict_command.render_json(rows, classifier))
+        click.echo(command.render_json(rows, classifier))
     elif form == "csv":
-        click.echo(predict_command.render_csv(rows, top))
+        click.echo(command.render_csv(rows, top))
     if failed:
         sys.exit(1)
 
@@ -164,16 +221,17 @@ def predict(paths, model, top, form, numbers, views, backend, heat_maps):
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5678, show_default=True)
 @click.option("--images", default="Images", show_default=True, help="Folder to choose from.")
-@click.option("--model", help="A run, a model file or a shipped model; default: what ships.")
+@click.option("--model", help=MODEL_HELP)
+@click.option("--input-scale", help=SCALE_HELP)
 @click.option(
     "--threads",
     type=click.IntRange(1, 64),
     default=4,
     show_default=True,
-    help="Requests answered at a time.",
+    help="Requests handled at a time.",
 )
-def serve(host, port, images, model, threads):
-    """Show the page on localhost:5678, where pictures are classified.
+def serve(host, port, images, model, input_scale, threads):
+    """Show a page on localhost:5678 that classifies photos.
 
     \b
     Examples:
@@ -181,7 +239,7 @@ def serve(host, port, images, model, threads):
       python -m cifar_utils serve --port 8080 --images ~/Pictures --model my-run
     """
     try:
-        from cifar_utils.apps.web import app, server  # noqa: F401 (Flask is missed here, or not at all)
+        from cifar_utils.apps.web import app, server  # noqa: F401 (Flask is missed here or nowhere)
     except ModuleNotFoundError as error:
         raise CifarError(
             f"The page needs {error.name}, which is not installed: run "
@@ -190,9 +248,10 @@ def serve(host, port, images, model, threads):
     from cifar_utils.inference.classifier import Classifier
     from cifar_utils.paths import expand_home
 
-    server.serve(
-        lambda: Classifier.load(model), expand_home(images), host, port, threads, click.echo
-    )
+    def load():
+        return Classifier.load(model, input_scale=input_scale)
+
+    server.serve(load, expand_home(images), host, port, threads, click.echo)
 
 
 @main.command()
@@ -206,7 +265,7 @@ def serve(host, port, images, model, threads):
 )
 @click.option("--output", type=click.Path(), help="File to write; default: exports/ of the run.")
 def export(name, kinds, output):
-    """Write a run's network, or a shipped one, as a file for other programs.
+    """Write a run's network, or a shipped one, for other programs.
 
     It takes uint8 images (n, 32, 32, 3) and gives probabilities. The file is read again in a
     process of its own and compared with the network on 1,000 test images.
@@ -218,16 +277,16 @@ def export(name, kinds, output):
     """
     if output and len(kinds) > 1:
         raise ParameterError("--output names one file: give one --format with it.")
-    from cifar_utils.inference import exports
+    from cifar_utils.inference.export import describe_export
+    from cifar_utils.inference.export import export as export_network
 
-    network = exports.find_network(name)
     for kind in kinds:
-        click.echo(exports.describe_export(exports.export(network, kind, output)))
+        click.echo(describe_export(export_network(name, kind, output)))
 
 
 @main.command()
 def data():
-    """Show what data was found, where, how large, and whether it is the official archive."""
+    """Show which data was found, where, and if it is the official one."""
     from cifar_utils.data import describe_sources
 
     click.echo(describe_sources())
@@ -235,7 +294,7 @@ def data():
 
 @main.command()
 def doctor():
-    """Check this machine: versions, processor, GPU, memory, disk, data, training times."""
+    """Check this machine: versions, processor, memory, disk, times."""
     from cifar_utils.apps.doctor import run_doctor
 
     if any(finding.level == "problem" for finding in run_doctor(click.echo)):
@@ -244,22 +303,34 @@ def doctor():
 
 @main.command()
 def notebooks():
-    """Execute the committed notebooks again, in place (what `make notebooks` calls)."""
-    from cifar_utils.apps.refresh import refresh_notebooks
+    """Execute the committed notebooks again (`make notebooks`)."""
+    from cifar_utils.apps.notebooks import refresh_notebooks
 
     for path in refresh_notebooks():
         click.echo(f"wrote {path.name}")
 
 
 @main.command()
+def exercises():
+    """Copy the notebooks without their solutions (`make exercises`).
+
+    The copies go to the folder exercises/, without outputs.
+    """
+    from cifar_utils.apps.notebooks import write_exercises
+
+    for path in write_exercises():
+        click.echo(f"wrote exercises/{path.name}")
+
+
+@main.command()
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if something would change.")
 def links(check):
-    """Write the project's address into every notebook (what `make links` calls).
+    """Write the project's address into the notebooks (`make links`).
 
     It is read from [project.urls] in pyproject.toml, and goes into the "Open in Colab" badges and
     the set-up cells. Without an address there are no badges.
     """
-    from cifar_utils.apps.links import write_links
+    from cifar_utils.apps.notebooks import write_links
 
     changed = write_links(check)
     for path in changed:

@@ -1,15 +1,13 @@
 """Makes Colab ready without replacing what it brings: called by each notebook's set-up cell.
 
-At that point the package is there, but not all that it requires. So: standard library, and
-packaging, which Keras and matplotlib bring.
+At that point the package is there, but not all that it requires: this module uses the standard
+library and packaging, which Keras and matplotlib bring.
 """
 
 import importlib
 import importlib.metadata
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -28,8 +26,7 @@ def set_up_colab():
     """Install what the package requires and Colab lacks. Does nothing outside of Colab.
 
     Raises:
-        SystemExit: If an imported package moved to another version: says to restart. Again at each
-            call until that was done.
+        SystemExit: If an imported package moved to another version, at each call until a restart.
         CifarError: If Colab's own versions are too old, or pip failed.
     """
     if "google.colab" not in sys.modules:
@@ -99,10 +96,8 @@ def _list_versions():
 
 
 def _is_imported(name):
-    """Return whether a module of this distribution is in use.
-
-    By its files, since a namespace such as `google` has many distributions.
-    """
+    """Return whether a module of this distribution is in use."""
+    # By its files, since a namespace such as `google` has many distributions.
     for path in importlib.metadata.files(name) or ():
         if path.suffix in (".py", ".so"):
             module = ".".join([*path.parts[:-1], path.name.partition(".")[0]])
@@ -112,17 +107,14 @@ def _is_imported(name):
 
 
 def _install(requirements, kept):
-    """Let pip install, with the versions `kept` as constraints."""
-    with tempfile.TemporaryDirectory() as folder:
-        constraints = Path(folder) / "constraints.txt"
-        constraints.write_text("".join(f"{name}=={kept[name]}\n" for name in kept))
-        pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
-        done = subprocess.run(
-            [*pip, "--constraint", str(constraints), *map(str, requirements)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    """Let pip install, with the versions `kept` required as they are."""
+    pins = [f"{name}=={version}" for name, version in kept.items()]
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", *map(str, requirements), *pins],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     if done.returncode:
         # Not --quiet: that would hold back which requirements are at odds with each other.
         reason = "\n".join(done.stdout.strip().splitlines()[-SHOWN_LINES:])

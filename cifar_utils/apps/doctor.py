@@ -1,6 +1,5 @@
 """What this machine has, what it lacks, and how long each recipe would take on it."""
 
-import collections
 import importlib.util
 import math
 import os
@@ -19,7 +18,6 @@ TRAIN_IMAGES = 50_000
 FORWARD_SHARE = 1 / 3  # a forward pass costs about a third of a training step
 NEEDED_MEMORY, NEEDED_DISK = 2e9, 1e9  # bytes: TensorFlow and all of CIFAR-10 in memory; one run
 PACKAGES = ("tensorflow", "tensorflow-cpu", "jax", "keras")
-NO_DRIVER = "Nothing to do, unless it has an NVIDIA GPU: then install the driver."
 INSTALL_GPU = "pip uninstall tensorflow-cpu; pip install 'tensorflow[and-cuda]'"
 
 
@@ -36,7 +34,7 @@ class Finding(NamedTuple):
 
 
 def run_doctor(report=print) -> list[Finding]:
-    """Look at everything in turn; takes under 30 s, most of it the timing of the recipes.
+    """Check everything in turn; takes under 30 s, most of it the timing of the recipes.
 
     Args:
         report: Called with each line as soon as it is known.
@@ -59,31 +57,29 @@ def run_doctor(report=print) -> list[Finding]:
 
 
 def estimate_seconds(recipe, budget=3.0) -> float:
-    """Estimate a recipe's training time from a few steps of its model on random images.
+    """Estimate a recipe's training time from a few steps of its network on random images.
 
     Args:
         recipe: A `recipes.Recipe`.
         budget: About how long to measure, in seconds, after a warm-up.
 
     Returns:
-        Seconds for all epochs on CIFAR-10 with validation. The input path is taken for free, and
-        loaded machines give long answers: a guide, not a promise.
+        Seconds for all epochs on CIFAR-10 with validation. Reading and augmenting are not counted,
+        and a busy machine gives long times: a guide, not a promise.
     """
+    from cifar_utils import models
     from cifar_utils.data.preprocessing import spread_sizes
-    from cifar_utils.training.loop import compile_model
-    from cifar_utils.training.precision import choose_precision, use_precision
+    from cifar_utils.training import choose_precision, compile_model, use_precision
 
     n_val = round(TRAIN_IMAGES * recipe.val_fraction)
     steps = math.ceil((TRAIN_IMAGES - n_val) / recipe.batch_size)
     with use_precision(choose_precision(recipe.precision)):
-        model = compile_model(recipe, steps)
-    epochs = collections.Counter(spread_sizes(recipe.sizes, recipe.epochs))
-    step = {
-        size: _time_step(model, recipe.batch_size, size, budget / len(epochs)) for size in epochs
-    }
-    training = sum(count * steps * step[size] for size, count in epochs.items())
-    validation = FORWARD_SHARE * n_val / recipe.batch_size * step[max(step)]
-    return training + validation * recipe.epochs
+        model = compile_model(models.build(recipe), recipe, steps)
+    sizes = spread_sizes(recipe.sizes, recipe.epochs)
+    step = _time_step(model, recipe.batch_size, max(sizes), budget)
+    validation = FORWARD_SHARE * n_val / recipe.batch_size * recipe.epochs
+    # A convolution's cost grows with the square of the side.
+    return step * (steps * sum((size / max(sizes)) ** 2 for size in sizes) + validation)
 
 
 def _time_step(model, batch_size, size, budget):
@@ -93,14 +89,13 @@ def _time_step(model, batch_size, size, budget):
     rng = np.random.default_rng(0)
     images = rng.random((batch_size, size, size, 3), dtype=np.float32)
     targets = np.eye(10, dtype=np.float32)[rng.integers(0, 10, batch_size)]
-    for _ in range(3):  # the first step builds the graph
-        model.train_on_batch(images, targets)
-    times, end = [], time.perf_counter() + budget
-    while len(times) < 3 or (time.perf_counter() < end and len(times) < 100):
+    times, end = [], None
+    while len(times) < 6 or time.perf_counter() < end:
         start = time.perf_counter()
         model.train_on_batch(images, targets)
         times.append(time.perf_counter() - start)
-    return statistics.median(times)
+        end = end or time.perf_counter() + budget  # the first step builds the graph
+    return statistics.median(times[1:])
 
 
 def _check_python():
@@ -108,7 +103,7 @@ def _check_python():
 
 
 def _check_engines():
-    from cifar_utils.inference.classifier import describe_engines
+    from cifar_utils.inference.engines import describe_engines
 
     told = describe_engines()
     light = told[0].endswith("installed")  # what ships, and what a run holds, is LiteRT's
@@ -136,9 +131,8 @@ def _check_gpu():
     if sys.platform == "darwin":
         yield Finding("note", "TensorFlow from PyPI uses a Mac's processor, not its GPU")
     elif not names:
-        yield Finding(
-            "note", "none used: this machine has no NVIDIA driver (nvidia-smi)", NO_DRIVER
-        )
+        text = "none used: this machine has no NVIDIA driver (nvidia-smi)"
+        yield Finding("note", text, "With an NVIDIA GPU: install its driver.")
     elif not importlib.util.find_spec("tensorflow"):
         yield Finding("note", f"{names}; without TensorFlow nothing more is known")
     else:
@@ -149,9 +143,8 @@ def _explain_tensorflow_gpu(names):
     """Say whether TensorFlow sees the GPUs that the driver shows, and why not."""
     import tensorflow as tf
 
-    seen = tf.config.list_physical_devices("GPU")
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if seen:
+    if seen := tf.config.list_physical_devices("GPU"):
         return Finding("ok", f"{names}; TensorFlow sees {len(seen)}")
     if not tf.test.is_built_with_cuda():
         return Finding("problem", f"{names} unused: this TensorFlow is CPU-only", INSTALL_GPU)
@@ -166,13 +159,10 @@ def _check_memory():
     free, total = measure_memory()
     text = f"{free / 1e9:.1f} GB memory free of {total / 1e9:.1f}"
     yield _judge(text, free >= NEEDED_MEMORY, "Close other programs and notebook kernels.")
-    for what, folder, variable in (
-        ("runs", runs_dir(), "CIFAR_RUNS_DIR"),
-        ("the data cache", cache_dir(), "CIFAR_CACHE_DIR"),
-    ):
+    for folder, variable in ((runs_dir(), "CIFAR_RUNS_DIR"), (cache_dir(), "CIFAR_CACHE_DIR")):
         existing = next(p for p in (folder, *folder.parents) if p.exists())
         free, writable = shutil.disk_usage(existing).free, os.access(existing, os.W_OK)
-        text = f"{free / 1e9:.1f} GB disk free for {what} in {folder}"
+        text = f"{free / 1e9:.1f} GB disk free in {folder}"
         text += "" if writable else ", where this user may not write"
         advice = f"Free space or get the rights there, or set {variable} to another folder."
         yield _judge(text, free >= NEEDED_DISK and writable, advice)

@@ -2,34 +2,47 @@
 
 import contextlib
 import os
+import re
 import sys
+import tempfile
+import time
 from pathlib import Path
 
-from cifar_utils.apps.kernels import (
-    CellFailed,
-    KernelDied,
-    NotebookRun,
-    catch_signals,
-    watch_notebook,
-)
+from cifar_utils.apps.execution import CellFailed, KernelDied, execute_notebook, stop_on_signals
 from cifar_utils.apps.report import save_report
-from cifar_utils.apps.terminal import StageDisplay, describe_last_event
 from cifar_utils.data.preprocessing import split_train_val
 from cifar_utils.errors import CifarError, ParameterError
 from cifar_utils.inference.images import open_picture
 from cifar_utils.inference.sources import find_model
 from cifar_utils.paths import expand_home, notebooks_dir, relative_to_project
+from cifar_utils.runs.machine import detect_processor
 from cifar_utils.runs.parameters import check_parameters
 from cifar_utils.runs.run import STAGES, backend_prefix, now_text
-from cifar_utils.runs.store import create_run, find_run, refuse_conflicts
+from cifar_utils.runs.store import (
+    check_notebook,
+    create_run,
+    find_run,
+    latest_run_with_weights,
+    list_runs,
+    refuse_conflicts,
+    start_trained_run,
+)
 from cifar_utils.text import format_clock, suggest
 from cifar_utils.training.precision import check_precision
 
 ORPHAN_SECONDS = 10.0  # ipykernel notices within a second or two that its parent is gone
+# Seconds of one core for an epoch of 50,000 images, from outputs/reference: a first guess where no
+# earlier run on this machine is known.
+CORE_SECONDS = {"quick": 18, "fast": 80, "accurate": 205, "baseline": 50}
+FLOAT32_FACTOR = 3.0  # what `fast` takes on cores without bfloat16, over those that have it
+OTHER_SECONDS = 10.0  # of each stage that trains nothing, most of it imports
+EPOCH_LINE = re.compile(r"epoch \d+/\d+")  # what the training prints after each epoch
 
 
 class Interrupted(CifarError):
     """The user, or the system, asked the pipeline to stop."""
+
+    exit_code = 130
 
 
 def choose_stages(run, from_stage=None, only=None):
@@ -73,7 +86,7 @@ def prepare_run(name, parameters, resume=False, rerun=False):
     Raises:
         ParameterError: If a parameter is not valid; nothing has been made by then.
         RunError: If the run exists and should not, does not and should, or has other parameters.
-        ImageError, ModelError: If `image_path` is no picture, or `model_path` no model.
+        ImageError, ModelError: If `image_path` is no image, or `model_path` no model.
     """
     given = check_parameters({"run_name": name or "", **parameters})
     given.pop("run_name")
@@ -104,82 +117,94 @@ def prepare_run(name, parameters, resume=False, rerun=False):
 
 
 def run_pipeline(run, stages, changes=None, retrain=False, stream=None):
-    """Execute stages of a run, showing progress, until all are done or something stops it.
+    """Execute stages of a run, one line an epoch, until all are done or something stops it.
 
     Args:
         run: A `Run` from `prepare_run`.
         stages: Names from `STAGES`, in order.
         changes: Parameters to note in the run first, from `prepare_run`.
         retrain: Whether stage 03 starts anew instead of going on from its checkpoint.
-        stream: Where progress is shown: a live line on a terminal, else plain lines. None is
-            stdout.
+        stream: Where progress is printed; None is stdout.
 
     Raises:
         CifarError: If a stage failed; says what happened, where the executed notebook is, and what
             to do next. `run.json` says "failed".
-        Interrupted: After Ctrl-C or SIGTERM; the kernel is gone by then, and `run.json` says
-            "interrupted".
+        Interrupted: After Ctrl-C, SIGTERM or SIGHUP; the kernel is gone by then, and `run.json`
+            says "interrupted".
     """
-    with _lock(run), catch_signals() as signals:
+    with _lock(run), stop_on_signals():
         run.update(error=None, parameters=changes or {})
-        for left in run.dir.glob(".checkpoint-*"):  # of a process killed while it wrote
-            left.unlink(missing_ok=True)
+        for left in run.dir.rglob(".*"):  # of a process that was killed while it wrote
+            if left.is_file() and not left.name.endswith("lock"):
+                left.unlink(missing_ok=True)
         if retrain and "03_training" in stages:
             run.path("checkpoint.npz").unlink(missing_ok=True)
+        stream = stream or sys.stdout
+        minutes, known_from = estimate_minutes(run, stages)
+        _show(f"About {max(1, round(minutes))} min, {known_from}.", stream)
         for stage in stages:
-            _run_stage(run, stage, signals, stream or sys.stdout)
+            _run_stage(run, stage, changes or {}, stream)
 
 
-def _run_stage(run, stage, signals, stream):
-    """Execute one stage; note in the run how it ended."""
-    display = StageDisplay(run, stage, STAGES.index(stage) + 1, len(STAGES), stream)
+def _run_stage(run, stage, changes, stream):
+    """Execute one stage and note in the run how it ended; the notebook itself notes success."""
+    label, started = f"[{STAGES.index(stage) + 1}/{len(STAGES)}] {stage}", time.monotonic()
+    epochs = []
+
+    def show_epoch(line):
+        if EPOCH_LINE.match(line):
+            epochs.append(line)
+            _show(f"      {line}", stream)
+
+    _show(label, stream)
     how = "stopped"
     try:
-        if signals:
-            raise Interrupted(stage)
+        # A path of this machine is given, and is not in run.json.
+        parameters = _select(stage, run.parameters | changes | {"run_name": run.name})
         target = run.path(f"notebooks/{stage}.ipynb")
-        notebook = NotebookRun(
-            notebooks_dir() / f"{stage}.ipynb", target, _parameters_of(stage, run)
-        )
-        watch_notebook(notebook.start(), signals, display.refresh)
+        execute_notebook(_notebook(stage), target, parameters, show_epoch)
         how = "done"
     except BaseException as error:
-        raise _explain(run, stage, error, bool(signals)) from error
+        last = epochs[-1] if epochs else f"the start of {stage}"
+        told = _say_what_happened(run, stage, error, last)
+        status = "interrupted" if isinstance(told, Interrupted) else "failed"
+        with contextlib.suppress(Exception):  # the reason matters more than a note of it
+            run.update(status=status, end=now_text(), error=str(told))
+            run.update(stages={stage: {"status": status}})
+            save_report(run)
+        raise told from error
     finally:
-        display.close(how)
+        took = format_clock(time.monotonic() - started)
+        _show(f"{label}: {how} after {took}", stream)
 
 
-def _parameters_of(stage, run):
-    """Return the run's parameters that a stage's notebook takes, and its name."""
+def _show(text, stream):
+    """Print; a closed terminal, or a reader that has seen enough, does not stop the run."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=stream, flush=True)
+
+
+def _notebook(stage):
+    return notebooks_dir() / f"{stage}.ipynb"
+
+
+def _select(stage, given):
+    """Return those of the given parameters that a stage's notebook takes."""
     import papermill
 
-    known = papermill.inspect_notebook(str(notebooks_dir() / f"{stage}.ipynb"))
-    given = {name: value for name, value in run.parameters.items() if name in known}
-    return given | {"run_name": run.name}
+    known = papermill.inspect_notebook(str(_notebook(stage)))
+    return {name: value for name, value in given.items() if name in known}
 
 
-def _explain(run, stage, error, interrupted):
-    """Note in `run.json` and the report how a stage ended; return the error that tells the user."""
-    told = _say_what_happened(run, stage, error, interrupted)
-    status = "interrupted" if interrupted else "failed"
-    with contextlib.suppress(Exception):  # the reason matters more than a note of it
-        run.update(status=status, end=now_text(), error=str(told))
-        run.update(stages={stage: {"status": status}})
-        run.log_event(status, stage=stage)
-        save_report(run)
-    return told
-
-
-def _say_what_happened(run, stage, error, interrupted):
-    """Put a stage's end into words, with the next step."""
+def _say_what_happened(run, stage, error, last):
+    """Return the error that tells the user why a stage ended, with the next step."""
     resume = f"{backend_prefix(run.info)}python -m cifar_utils run --name {run.name} --resume"
     executed = relative_to_project(run.path(f"notebooks/{stage}.ipynb"))
-    if interrupted:
+    if isinstance(error, KeyboardInterrupt):
         return Interrupted(
             f"Stopped in {stage}; every finished stage and epoch is kept. Continue: {resume}"
         )
     if isinstance(error, KernelDied):
-        last = describe_last_event(run.path("events.jsonl"))
         return CifarError(
             f"The kernel of {stage} died, most likely because memory ran out. Last sign of life:"
             f" {last}. Close other programs, or take half the `-p batch_size` under a new --name;"
@@ -205,6 +230,74 @@ def _lock(run):
             yield
         finally:
             del os.environ["CIFAR_PIPELINE"]
+
+
+def estimate_minutes(run, stages):
+    """Estimate how long stages of a run take on this machine.
+
+    Args:
+        run: A `Run`; the epochs that its checkpoint holds are not counted.
+        stages: Names from `STAGES`.
+
+    Returns:
+        `(minutes, known_from)`: the second says in words what the first is known from.
+    """
+    recipe, processor = run.recipe, detect_processor()
+    images = run.info["dataset"]["n_train"]
+    seconds = dict.fromkeys(STAGES, OTHER_SECONDS)
+    epoch = CORE_SECONDS[recipe.name] / processor.cores * images / 50_000
+    if recipe.precision != "float32" and not processor.bf16:
+        epoch *= FLOAT32_FACTOR
+    known_from = f"a guess from {processor.cores} cores; `python -m cifar_utils doctor` measures it"
+    for earlier in list_runs():
+        info = earlier.info
+        here = (info.get("device"), info.get("threads")) == (processor.name, processor.cores)
+        alike = (info.get("recipe") or {}).get("name") == recipe.name
+        if here and alike and info["dataset"]["n_train"] == images and earlier.name != run.name:
+            if "training" in info["seconds"]:
+                epoch = info["seconds"]["training"] / info["recipe"]["epochs"]
+                seconds |= {k: v for k, v in info["seconds"].items() if k in STAGES}
+                known_from = f"as in run {earlier.name}"
+                break
+    history = run.path("history.csv")
+    done = len(history.read_text(encoding="utf-8").splitlines()) - 1 if history.exists() else 0
+    seconds["03_training"] = OTHER_SECONDS + epoch * max(0, recipe.epochs - done)
+    return sum(seconds[stage] for stage in stages) / 60, known_from
+
+
+def open_trained_run(stage, run_name="", dataset="auto", **given):
+    """Start a stage that needs trained weights, for a notebook that may be opened first.
+
+    Args:
+        stage: A name from `STAGES`: notebook 04's.
+        run_name: A run's name; empty takes the newest run with weights. Where there is none,
+            notebook 3 is executed first, with the recipe `quick`, and says so.
+        dataset: What notebook 3 trains on then.
+        **given: The notebook's other parameters, to be checked.
+
+    Returns:
+        A `Run` whose stage is started.
+
+    Raises:
+        RunError: If there is no run of that name, or it has no weights.
+        CifarError: If notebook 3 failed.
+    """
+    check_notebook(run_name=run_name, dataset=dataset, **given)
+    if not run_name and latest_run_with_weights() is None:
+        print("There is no trained network yet: notebook 3 trains one now (recipe quick).")
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder) / "03_training.ipynb"
+            parameters = _select(target.stem, {"dataset": dataset, "demo": False})
+            try:
+                execute_notebook(_notebook(target.stem), target, parameters, _print_epoch)
+            except (CellFailed, KernelDied) as error:
+                raise CifarError(f"Notebook 3 failed: {error}. Open it and run it.") from None
+    return start_trained_run(stage, run_name, dataset=dataset, **given)
+
+
+def _print_epoch(line):
+    if EPOCH_LINE.match(line):
+        print(line)
 
 
 def describe_result(run, seconds):

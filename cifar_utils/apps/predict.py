@@ -1,72 +1,144 @@
-"""What `python -m cifar_utils predict` does: many pictures in, lines, JSON or CSV out."""
+"""What `python -m cifar_utils predict` does: many images in; lines, JSON or CSV out."""
 
 import csv
 import io
 import json
 import os
+import re
+import sys
+from collections import Counter
 from pathlib import Path
 
+from cifar_utils.apps.folders import PICTURE_SUFFIXES, is_hidden_name, is_picture_name
 from cifar_utils.errors import CifarError, ParameterError
-from cifar_utils.inference.classifier import READ_AHEAD
+from cifar_utils.inference.images import MAX_BYTES
 from cifar_utils.paths import expand_home
 
-# What a folder is searched for. A file that is named itself is tried whatever its name.
 HEAT_SUFFIX = ".heat.png"
-PICTURE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .avif .heic .heif .gif .bmp .tif .tiff .ppm .pgm .pbm".split()
-)
+STANDARD_INPUT = "-"
+# A spreadsheet computes a cell that begins like this; the wide forms are on Japanese keyboards.
+# Excel takes semicolons for separators in many countries, so that a cell may begin after one, too.
+FORMULA = re.compile(r"(?:^|(?<=[;\t\r\n])) *(?=[=+\-@\t\r\n＝＋－＠])")
+BYTE_ORDER_MARK = "\ufeff"  # without it Excel takes UTF-8 for the system's old code page
 
 
-def list_pictures(paths) -> list[Path]:
-    """List the pictures that paths name, those of folders sorted and with their subfolders.
+def list_images(paths):
+    """List the images that paths name: files as they are, folders with all below them.
 
     Args:
-        paths: Files and folders.
+        paths: Files, folders and pipes; `-` is standard input.
 
     Returns:
-        Files. What does not exist is in the list too, and so is a folder that may not be looked
-        into: reading it says so. Heat maps of an earlier call are left out.
+        `(images, left_out)`. `images` are pairs `(name, source)`, those of a folder sorted. A path
+        that does not exist and a folder that cannot be opened are listed too: reading them says
+        what is wrong. `left_out` is a sentence on what the folders held besides, or empty.
 
     Raises:
-        ParameterError: If a folder holds no picture.
+        ParameterError: If a folder holds no image.
     """
-    found = []
-    for path in map(expand_home, paths):
-        if not os.path.isdir(path):
-            found.append(path)
-            continue
-        inside = sorted(_walk(path))
-        if not inside:
-            raise ParameterError(
-                f"The folder {path} holds no picture, going by the names: "
-                f"{', '.join(sorted(PICTURE_SUFFIXES))}. Give the files themselves."
-            )
-        found += inside
-    return found
+    found, left_out = [], Counter()
+    for path in map(str, paths):
+        if path == STANDARD_INPUT or _is_stream(path):
+            found.append((path, _read_stream(path)))
+        elif not os.path.isdir(expand_home(path)):
+            found.append((path, path))  # as it was typed: a `Path` makes `https:/` of `https://`
+        else:
+            inside = sorted(walk_folder(expand_home(path), left_out))
+            if not inside:
+                raise ParameterError(
+                    f"The folder {path} holds no image, going by the names: "
+                    f"{', '.join(sorted(PICTURE_SUFFIXES))}. Give the files themselves."
+                    f" {_describe_left_out(left_out)}".rstrip()
+                )
+            found += [(str(image), image) for image in inside]
+    return found, _describe_left_out(left_out)
 
 
-def _walk(folder):
-    """Yield the pictures below a folder, and the folders that cannot be listed."""
-    locked = []
-    for parent, _, names in os.walk(folder, onerror=lambda error: locked.append(error.filename)):
-        for name in names:
-            is_picture = Path(name).suffix.lower() in PICTURE_SUFFIXES
-            if is_picture and not name.endswith(HEAT_SUFFIX):
-                yield Path(parent, name)
-    yield from map(Path, locked)
+def _describe_left_out(left_out):
+    """Return one sentence on what was counted, or nothing."""
+    told = ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in left_out.items() if n)
+    return f"Left out of the folders: {told}." if told else ""
 
 
-def load_test_images(numbers):
+def walk_folder(folder, left_out):
+    """Yield the images of a folder and of all folders below it, linked ones included.
+
+    Args:
+        folder: Where to begin.
+        left_out: A `Counter` in which everything else is counted, by kind.
+
+    Yields:
+        Paths of images, and of folders that cannot be opened.
+    """
+    # Links are followed after all folders that are really there, so that an image has its own path
+    # and not that of a link; a folder that was visited ends every loop.
+    waiting, visited = [folder], set()
+    while waiting:
+        locked = []
+        walk = os.walk(waiting.pop(0), onerror=lambda error, to=locked: to.append(error.filename))
+        for parent, folders, names in walk:
+            status = os.stat(parent)
+            if (status.st_dev, status.st_ino) in visited:
+                left_out["repeated link"] += 1
+                folders.clear()
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            hidden = [name for name in folders if is_hidden_name(name)]
+            left_out["hidden folder"] += len(hidden)
+            folders[:] = [name for name in folders if name not in hidden]
+            waiting += [path for name in folders if os.path.islink(path := Path(parent, name))]
+            for name in names:
+                kind = _other_kind(Path(parent, name))
+                if kind:
+                    left_out[kind] += 1
+                else:
+                    yield Path(parent, name)
+        yield from map(Path, locked)
+
+
+def _other_kind(path):
+    """Return what a file of a folder is if it is no image to classify, else nothing."""
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        return "other file"
+    if not is_picture_name(path.name):
+        return "hidden file"
+    if path.name.endswith(HEAT_SUFFIX):
+        return "heat map"
+    # A pipe would block the command; a link that leads nowhere is listed, and reading it says so.
+    return "pipe" if _is_stream(path) else ""
+
+
+def _is_stream(path):
+    """Return whether a path is a pipe or a device, such as /dev/stdin or the shell's <(command)."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def _read_stream(path):
+    """Return the bytes of a stream, which can be read only once, also for a heat map."""
+    if path != STANDARD_INPUT:
+        with open(path, "rb") as stream:
+            return stream.read(MAX_BYTES + 1)  # the one too many has the image refused as too large
+    if sys.stdin is None or sys.stdin.isatty():
+        raise ParameterError("'-' reads an image from standard input: pipe one into the command.")
+    return sys.stdin.buffer.read(MAX_BYTES + 1)
+
+
+def load_test_images(numbers, data=None):
     """Return `(name, image)` pairs of test images by their numbers.
+
+    Args:
+        numbers: Whole numbers from 0 on.
+        data: A `data.Dataset`; None loads the one that is at hand.
 
     Raises:
         ParameterError: If there is no test image of that number.
     """
     if not numbers:
         return []
-    from cifar_utils.data import load_dataset
+    if data is None:
+        from cifar_utils.data import load_dataset
 
-    data = load_dataset()
+        data = load_dataset()
     count = len(data.test_images)
     for number in numbers:
         if not 0 <= number < count:
@@ -78,38 +150,31 @@ def load_test_images(numbers):
     ]
 
 
-def classify(classifier, named):
-    """Classify named pictures, dozens at a time; a bad one leaves the others alone.
+def classify(classifier, images, top=3, heat_maps=None):
+    """Classify images, dozens at a time; a bad one leaves the others alone.
 
     Args:
         classifier: An `inference.Classifier`.
-        named: List of `(name, picture)`.
+        images: List of `(name, source)`.
+        top: How many classes to list.
+        heat_maps: A folder for heat maps, or None.
 
     Yields:
-        `(name, picture, outcome)` in order; the outcome is a `Prediction`, or the error that says
-        why there is none.
+        `(row, problem)` in order: the row as `Prediction.to_dict` makes it, or with an `error`
+        where the image cannot be read; and what went wrong, or an empty text.
     """
-    waiting, count = [], 0
-    for name, picture in named:
-        try:
-            prepared = classifier.prepare(picture)
-            count += len(prepared[1])
-        except CifarError as error:
-            prepared = error
-            count += 1  # it has its line soon, even where nothing can be read
-        waiting.append((name, picture, prepared))
-        if count >= READ_AHEAD:
-            yield from _answer(classifier, waiting)
-            waiting, count = [], 0
-    yield from _answer(classifier, waiting)
-
-
-def _answer(classifier, waiting):
-    """Let the network answer for what was read; hand on the errors of what was not."""
-    prepared = [item for _, _, item in waiting if not isinstance(item, CifarError)]
-    predictions = iter(classifier.predict_prepared(prepared))
-    for name, picture, item in waiting:
-        yield name, picture, item if isinstance(item, CifarError) else next(predictions)
+    outcomes = classifier.predict_many((source for _, source in images), errors="return")
+    for (name, source), outcome in zip(images, outcomes, strict=True):
+        if isinstance(outcome, CifarError):
+            yield {"picture": name, "error": str(outcome)}, str(outcome)
+            continue
+        row, problem = outcome.to_dict(name, top), ""
+        if heat_maps:
+            try:
+                row["heat_map"] = str(save_heat_map(classifier, source, name, heat_maps))
+            except ParameterError as error:
+                problem = str(error)
+        yield row, problem
 
 
 def show_name(text):
@@ -120,11 +185,12 @@ def show_name(text):
 def render_line(row):
     """Return one line for a person."""
     classes = ", ".join(f"{part['class']} {part['probability']:.1%}" for part in row["classes"])
-    return f"{show_name(row['picture'])}: {'unsure: ' if row['unsure'] else ''}{classes}"
+    note = f" [{row['note']}]" if row.get("note") else ""
+    return show_name(f"{row['picture']}: {'unsure: ' if row['unsure'] else ''}{classes}{note}")
 
 
 def render_json(rows, classifier):
-    """Return all rows as one JSON document, with what answered."""
+    """Return all rows as one JSON document, with the model that made them."""
     document = {
         "model": str(classifier.source),
         "engine": classifier.engine,
@@ -132,29 +198,70 @@ def render_json(rows, classifier):
         "calibrated": classifier.calibration is not None,
         "pictures": rows,
     }
-    return json.dumps(document, indent=2)  # ASCII: a file's name may be no Unicode
+    return json.dumps(document, indent=2)  # ASCII: a file's name need not be valid Unicode
 
 
 def render_csv(rows, top):
-    """Return all rows as CSV with a header; of a picture that failed, its error."""
+    """Return all rows as CSV for programs: names as they are, every text in quotes.
+
+    Args:
+        rows: Dicts as `Prediction.to_dict` makes them; of an image that could not be read, its
+            `picture` and `error`.
+        top: How many classes there are columns for.
+    """
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    ranked = [f"{what}_{rank}" for rank in range(1, top + 1) for what in ("class", "probability")]
-    writer.writerow(["picture", "unsure", *ranked, "error"])
+    # With every text in quotes, no separator or line break in a name begins another cell, also
+    # where a program takes semicolons for separators.
+    writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    writer.writerow(_list_columns(top))
     for row in rows:
-        pairs = [value for part in row.get("classes", ()) for value in part.values()]
-        pairs += [""] * (2 * top - len(pairs))
-        unsure = "" if row.get("unsure") is None else str(row["unsure"]).lower()
-        name, error = (  # a file's name may be no Unicode, and the error repeats it
-            text.encode("utf-8", "backslashreplace").decode()
-            for text in (row["picture"], row.get("error", ""))
-        )
-        writer.writerow([name, unsure, *pairs, error])
+        writer.writerow(_list_cells(row, top))
     return buffer.getvalue().rstrip("\n")
 
 
-def save_heat_map(classifier, picture, name, folder):
-    """Write the heat map over a picture as `NAME.heat.png` into a folder; never over another file.
+def render_spreadsheet(rows, top):
+    """Return all rows as CSV for spreadsheets, where no name becomes a formula.
+
+    Args:
+        rows, top: As for `render_csv`.
+
+    Returns:
+        Text that begins with a byte order mark, for Excel. A cell that would be computed begins
+        with an apostrophe, which spreadsheets take for "this is text".
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n")
+    writer.writerow(_list_columns(top))
+    for row in rows:
+        writer.writerow(_defuse(cell) for cell in _list_cells(row, top))
+    return BYTE_ORDER_MARK + buffer.getvalue()
+
+
+def _list_columns(top):
+    """Return the names of the columns of both kinds of CSV."""
+    ranked = [f"{what}_{rank}" for rank in range(1, top + 1) for what in ("class", "probability")]
+    return ["picture", "unsure", *ranked, "error", "note"]
+
+
+def _list_cells(row, top):
+    """Return the cells of a row; a name that is not valid Unicode is written with escapes."""
+    pairs = [value for part in row.get("classes", ()) for value in part.values()]
+    pairs += [""] * (2 * top - len(pairs))
+    unsure = "" if row.get("unsure") is None else str(row["unsure"]).lower()
+    name, error, note = (
+        text.encode("utf-8", "backslashreplace").decode()
+        for text in (row["picture"], row.get("error", ""), row.get("note") or "")
+    )
+    return [name, unsure, *pairs, error, note]
+
+
+def _defuse(cell):
+    """Put an apostrophe wherever a spreadsheet would begin to compute."""
+    return FORMULA.sub(r"'\g<0>", cell) if isinstance(cell, str) else cell
+
+
+def save_heat_map(classifier, source, name, folder):
+    """Write the heat map over an image as `NAME.heat.png` into a folder; never over another file.
 
     Returns:
         The path.
@@ -168,7 +275,7 @@ def save_heat_map(classifier, picture, name, folder):
     folder = Path(folder)
     stem = Path(name).stem[:100]
     names = (f"{stem}{'' if count == 1 else f'-{count}'}{HEAT_SUFFIX}" for count in range(1, 10**6))
-    drawn = draw_heat_map(picture, compute_heat_map(classifier, picture))
+    drawn = draw_heat_map(source, compute_heat_map(classifier, source))
     try:
         path = next(path for path in (folder / name for name in names) if not path.exists())
         with atomic_path(path) as temporary:

@@ -1,180 +1,206 @@
-"""One page per run: `report.html`, a single file that needs no network and no script."""
+"""One page per run: `report.html`, its evaluation notebook without code, headed by a summary.
+
+A single file that needs no network and no script.
+"""
 
 import base64
 import csv
+import os
+import re
 import shlex
 from pathlib import Path
 
-import jinja2
-from PIL import Image
-
-from cifar_utils.apps.report_rows import (
-    class_rows,
-    dataset_rows,
-    headline,
-    machine_rows,
-    metric_rows,
-    plain,
-    short,
-    time_rows,
-)
 from cifar_utils.errors import CifarError
-from cifar_utils.paths import write_text
-from cifar_utils.runs.run import backend_prefix
+from cifar_utils.paths import project_root, write_text
+from cifar_utils.runs.recipes import RECIPES
+from cifar_utils.runs.run import STAGES, backend_prefix, find_changes
+from cifar_utils.text import first_line, format_clock
 
-TEMPLATE = "report.html.jinja"
-FIGURE_SECTIONS = {
-    "metrics_vs_documented": "Metrics beside the documented ones",
-    "training_curves": "Loss and accuracy by epoch",
-    "confusion_matrix": "Confusion matrix",
-    "per_class": "Precision, recall and F1 by class",
-    "confident_mistakes": "The most confident mistakes",
-}
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+# All but the last part of a path from the root of a disk; not a URL, a fraction or a closing tag.
+ABSOLUTE_PATH = re.compile(r"(?<![\w/.<~…])/(?:[\w.+-]+/)+(?=[\w.+-])")
+LEFT_OUT = "not-in-report"  # tag of cells for people who step through: links, prompts, exercises
 STATUS_TEXT = {
     "done": "All stages are done.",
-    "open": "Some stages have not been run yet.",
+    "open": "Some stages have not been executed yet.",
     "running": "The run was still at work when this page was written.",
-    "failed": "The run failed. What is below is what it had finished.",
-    "interrupted": "The run was interrupted. What is below is what it had finished.",
+    "failed": "The run failed. This page shows what it had finished.",
+    "interrupted": "The run was interrupted. This page shows what it had finished.",
 }
 
 
 def save_report(run) -> Path:
     """Write `report.html` into a run's folder from whatever the run has written so far.
 
-    A file that is missing or unreadable does not stop it: its section says what is missing and
-    which command makes it.
+    An evaluated run shows its training curves and notebook 04, or all its figures where that
+    notebook was executed by hand and is not kept with the run. Any other run shows its notebooks
+    as far as they were executed.
 
     Args:
-        run: A `runs.Run`, or anything with its `name`, `dir`, `path` and `read_json`.
+        run: A `runs.Run`.
 
     Returns:
         The path of the page.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # names, parameters and error texts come from outside
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
+    from nbconvert import HTMLExporter  # takes a second, and only the end of a run needs it
+    from traitlets.config import Config
+
+    problems = []
+    report = summarise_run(run, problems)
+    notebook = _collect_cells(run, problems)
+    # "basic" is markup alone: the other templates name scripts on CDNs, and "lab" ignores a
+    # figure's text alternative.
+    tags = Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": {LEFT_OUT}}})
+    exporter = HTMLExporter(
+        template_name="basic", exclude_input=True, exclude_anchor_links=True, config=tags
     )
-    page = environment.get_template(TEMPLATE).render(collect_report(run))
+    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
+    exporter.raw_template = TEMPLATE.read_text(encoding="utf-8")
+    report["problems"] = [shorten_paths(problem) for problem in problems]
+    page, _ = exporter.from_notebook_node(notebook, resources={"report": report})
     return write_text(run.path("report.html"), page)
 
 
-def collect_report(run) -> dict:
-    """Gather everything the page shows, already in words and formatted numbers."""
-    problems = []
-    info = _read_json(run, "run.json", problems)
-    metrics = _read_json(run, "metrics.json", problems)
-    figures = _read_figures(run, problems)
-    dataset = info.get("dataset") or {}
-    class_names = [row["class"] for row in metrics.get("per_class") or []]
-    synthetic = dataset.get("name") == "synthetic"
-    if synthetic:  # a comparison of the two would mean nothing
-        metrics = {**metrics, "documented": {}}
-    status = info.get("status") or "unknown"
-    history_columns, history = _read_history(run, problems)
+def summarise_run(run, problems: list) -> dict:
+    """Gather what heads the page, as text; what cannot be read is added to `problems`."""
+    info, metrics = (_read_json(run, name, problems) for name in ("run.json", "metrics.json"))
+    dataset, recipe = info.get("dataset") or {}, info.get("recipe")
+    recipe = recipe if isinstance(recipe, dict) else {"name": recipe}  # before training, a name
+    known = "the official archive" if dataset.get("official") else "not the official archive"
+    source = f"CIFAR-10 from {Path(str(dataset.get('source'))).name}, {known}"
+    commit = str(info.get("git_commit") or "").replace("+changes", " with uncommitted changes")
+    network, seconds = info.get("network") or {}, (info.get("seconds") or {}).get("training")
+    changes = find_changes(info) if len(recipe) > 1 and recipe["name"] in RECIPES else {}
+    edited = {name: name for name in info.get("differs_from_recipe") or []}  # in notebook 03
+    differs = edited | {name: f"{name} = {value}" for name, value in changes.items()}
+    versions = [f"{name} {value}" for name, value in (info.get("versions") or {}).items()]
+    rows = {
+        "test accuracy": _describe(metrics.get("accuracy")),
+        "with six views": _describe((metrics.get("tta") or {}).get("accuracy")),
+        "weighted F1": _describe(metrics.get("f1_weighted")),
+        "validation accuracy": _read_validation(run, problems),
+        "training time": format_clock(seconds) if seconds else "",
+        "network": "{name}, {parameters:,} parameters".format(**network) if network else "",
+        "recipe": recipe["name"],
+        "differs from the recipe in": ", ".join(differs.values()),
+        "data set": source if dataset.get("name") == "cifar10" else dataset.get("name"),
+        "seed": info.get("seed"),
+        "commit": re.sub(r"^(\w{12})\w+", r"\1", commit),
+        "device": ", ".join(str(info[k]) for k in ("device", "precision", "backend") if k in info),
+        "versions": ", ".join(versions),
+        "time": " to ".join(str(info[k]) for k in ("start", "end") if info.get(k)),
+    }
     command = f"{backend_prefix(info)}python -m cifar_utils run --name {shlex.quote(run.name)}"
+    status = info.get("status") or "unknown"
     return {
         "name": run.name,
         "status": status,
-        "status_text": STATUS_TEXT.get(status, "run.json does not say how far the run came."),
-        "error": info.get("error"),
-        "problems": problems,
-        "synthetic": synthetic,
-        "headline": headline(metrics, dataset),
-        "metrics": metric_rows(metrics),
-        "classes": class_rows(metrics.get("per_class") or []),
-        "class_names": class_names,
-        "confusion": [
-            [name, *counts]
-            for name, counts in zip(class_names, metrics.get("confusion") or [], strict=False)
-        ],
-        "history": history,
-        "history_columns": history_columns,
-        "figures": {name: figures.pop(name, None) for name in FIGURE_SECTIONS},
-        "figure_titles": FIGURE_SECTIONS,
-        "more_figures": figures,
-        "dataset": dataset_rows(dataset),
-        "parameters": [
-            (key, plain(value)) for key, value in (info.get("parameters") or {}).items()
-        ],
-        "machine": machine_rows(info),
-        "times": time_rows(info),
-        "finish_command": f"{command} --resume",
-        "evaluate_command": f"{command} --only 04",
-        "reproduce_command": build_command(info),
-        "when": " to ".join(
-            str(info[key]).replace("T", " ") for key in ("start", "end") if info.get(key)
-        ),
+        "status_text": STATUS_TEXT.get(status, "run.json does not state how far the run came."),
+        "error": shorten_paths(str(info.get("error") or "")),
+        "continue": f"{command} --resume",
+        "synthetic": dataset.get("name") == "synthetic",
+        "rows": {key: str(value) for key, value in rows.items() if value not in (None, "")},
     }
 
 
-def build_command(info: dict) -> str:
-    """Build the command that runs the same thing again, as a new run.
-
-    Args:
-        info: The contents of `run.json`.
-    """
-    parameters = dict(info.get("parameters") or {})
-    # Before the training it is a parameter, after it what was trained, field by field.
-    trained = info.get("recipe")
-    trained = trained.get("name") if isinstance(trained, dict) else trained
-    recipe = parameters.get("recipe") or trained
-    dataset = (info.get("dataset") or {}).get("name")
-    if dataset:
-        parameters["dataset"] = dataset  # what "auto" found, not "auto"
-    words = [f"{backend_prefix(info)}python -m cifar_utils run"]
-    if recipe:
-        words.append(f"--recipe {shlex.quote(str(recipe))}")
-    for key, value in parameters.items():
-        if key not in ("recipe", "run_name") and value is not None and value != "":
-            words.append(f"-p {shlex.quote(str(key))} {shlex.quote(plain(value))}")
-    return " \\\n    ".join(words)
+def _describe(entry):
+    """Write a metric with its interval; "" where there is none."""
+    if not isinstance(entry, dict):
+        return ""
+    value, low, high = (f"{100 * entry[key]:.2f}\u00a0%" for key in ("value", "low", "high"))
+    return f"{value} (95\u00a0% interval {low} to {high})"
 
 
 def _read_json(run, name, problems):
     try:
         value = run.read_json(name)
+        return value if isinstance(value, dict) else {}
     except (OSError, ValueError, CifarError) as error:
-        problems.append(f"{name} cannot be read: {error}")
+        problems.append(f"{name} cannot be read: {first_line(error)}")
         return {}
-    return value if isinstance(value, dict) else {}
 
 
-def _read_history(run, problems):
-    path = run.path("history.csv")
-    if not path.exists():
-        return [], []
+def _read_validation(run, problems):
+    """Return the validation accuracy of the last epoch as text; "" without validation images."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            columns, *rows = list(csv.reader(file)) or [[]]
-        rows = [[short(cell) for cell in row] for row in rows]
-    except (OSError, ValueError, csv.Error) as error:
-        problems.append(f"history.csv cannot be read: {error}")
-        return [], []
-    return [column.replace("_", " ") for column in columns], rows
+        with run.path("history.csv").open(encoding="utf-8", newline="") as file:
+            last = list(csv.DictReader(file))[-1]
+        return f"{100 * float(last['val_accuracy']):.2f}\u00a0% after epoch {last['epoch']}"
+    except (FileNotFoundError, IndexError, KeyError):
+        return ""
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        problems.append(f"history.csv cannot be read: {first_line(error)}")
+        return ""
 
 
-def _read_figures(run, problems):
-    figures = {}
-    # A name that begins with a dot is what a killed process had not finished.
-    for path in sorted(run.path("figures").glob("[!.]*.png")):
-        title = FIGURE_SECTIONS.get(path.stem, path.stem.replace("_", " ").capitalize())
+def _collect_cells(run, problems):
+    """Return one notebook of all cells that the page shows."""
+    import nbformat
+
+    paths = [run.path(f"notebooks/{stage}.ipynb") for stage in STAGES]
+    paths = [path for path in paths if path.exists()]
+    stopped = _read_json(run, "run.json", []).get("status") in ("failed", "interrupted")
+    evaluated = not stopped and run.path("metrics.json").exists()
+    if evaluated:
+        # A notebook is saved after its last cell; an older one shows an earlier evaluation.
+        written = run.path("metrics.json").stat().st_mtime
+        paths = [p for p in paths if p.stem.startswith("04") and p.stat().st_mtime >= written]
+    cells = []
+    for path in paths:
+        try:
+            notebook = nbformat.read(path, as_version=4)
+        except Exception as error:  # damaged in whatever way: the rest is still shown
+            problems.append(f"notebooks/{path.name} cannot be read: {first_line(error)}")
+            continue
+        title = [] if evaluated else [nbformat.v4.new_markdown_cell(f"# {path.stem}")]
+        cells += title + notebook.cells
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            _clean_output(output)
+    if evaluated:
+        cells = [*_read_figures(run, "training_curves" if cells else "[!.]*", problems), *cells]
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+def _clean_output(output):
+    """Shorten the paths in one output's text; drop what would need a script."""
+    if "text" in output:
+        output["text"] = shorten_paths(output["text"])
+    if "traceback" in output:
+        output["traceback"] = [shorten_paths(line) for line in output["traceback"]]
+    for kind, content in list(output.get("data", {}).items()):
+        if kind.startswith("text/"):
+            output["data"][kind] = shorten_paths(content)
+        elif not kind.startswith("image/"):
+            del output["data"][kind]
+
+
+def _read_figures(run, name, problems):
+    """Yield a cell for each of the run's saved figures, with its stored text alternative.
+
+    (A name that begins with a dot is what a killed process had not finished.)
+    """
+    import nbformat
+    from PIL import Image
+
+    for path in sorted(run.path("figures").glob(f"{name}.png")):
         try:
             with Image.open(path) as image:
-                image.load()  # the text chunks may stand behind the pixels
-                alt, (width, height) = getattr(image, "text", {}).get("Description"), image.size
+                image.load()  # the text chunks may follow the pixels
+                alt = getattr(image, "text", {}).get("Description") or path.stem
             data = base64.b64encode(path.read_bytes()).decode("ascii")
         except (OSError, ValueError, SyntaxError) as error:
-            problems.append(f"figures/{path.name} cannot be read: {error}")
+            problems.append(f"figures/{path.name} cannot be read: {first_line(error)}")
             continue
-        figures[path.stem] = {
-            "title": title,
-            "alt": alt or f"{title}; no description was stored with this figure.",
-            "width": width,
-            "height": height,
-            "data": data,
-        }
-    return figures
+        output = nbformat.v4.new_output(
+            "display_data", {"image/png": data}, metadata={"image/png": {"alt": alt}}
+        )
+        yield nbformat.v4.new_code_cell(outputs=[output])
+
+
+def shorten_paths(text: str) -> str:
+    """Take this machine's folders out of a text, so that a report can be passed on."""
+    # First those that may hold spaces; the project is often inside the home folder.
+    for folder, short in ((f"{project_root()}/", ""), (os.path.expanduser("~/"), "~/")):
+        text = text.replace(folder, short) if len(folder) > 2 else text
+    return ABSOLUTE_PATH.sub("…/", re.sub(r"\x1b\[[\d;]*m", "", text))  # and colours of a terminal

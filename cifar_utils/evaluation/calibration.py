@@ -1,29 +1,30 @@
-"""Do probabilities mean what they say, and when should a classifier say "unsure"?
+"""Do probabilities mean what they state, and when should a classifier call itself unsure?
 
-From labels and class probabilities alone; no TensorFlow here, and nothing slow to import: a
-classifier that starts needs no SciPy.
+From labels and probabilities alone; SciPy is imported only to fit, not to classify.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from cifar_utils.evaluation.metrics import check_predictions
+
 ECE_BINS = 15
-TARGET_ACCURACY = 0.98  # of the answers that are given
+TARGET_ACCURACY = 0.98  # of the predictions that are called sure
 Z_ONE_SIDED = 1.645  # 95 %
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What turns a network's probabilities into answers, and into "unsure".
+    """How a network's probabilities are corrected, and below which one it is called unsure.
 
     Attributes:
         temperature: See `apply_temperature`; 1 leaves the probabilities as they are.
-        threshold: An answer whose calibrated probability is below this is unsure; above 1 every
-            answer is.
+        threshold: A prediction whose calibrated probability is below this is unsure; above 1
+            every prediction is.
         n: How many held-out images both were fitted on.
-        coverage: Share of those that got an answer.
-        accuracy: Share of right ones among these answers; None if there were none.
+        coverage: Share of these images whose prediction is sure.
+        accuracy: Share of correct ones among the sure predictions; None if there are none.
     """
 
     temperature: float = 1.0
@@ -36,10 +37,9 @@ class Calibration:
 def compute_ece(labels, probs, bins=ECE_BINS):
     """Compute the expected calibration error of the predicted classes' probabilities.
 
-    Pictures are sorted into bins of equal width by the probability of the predicted class; the
-    error is the gap between that probability and the share of right answers, averaged over the
-    bins by their number of pictures (Guo et al., "On calibration of modern neural networks",
-    ICML 2017, equation 3).
+    Images are sorted into bins of equal width by the probability of the predicted class. The error
+    is the gap between that probability and the accuracy, averaged over the bins by their number of
+    images (Guo et al., "On calibration of modern neural networks", ICML 2017, equation 3).
 
     Args:
         labels: Integer class ids, shape (n,).
@@ -47,19 +47,17 @@ def compute_ece(labels, probs, bins=ECE_BINS):
         bins: Number of bins between 0 and 1.
 
     Returns:
-        The error, from 0 (the probabilities mean what they say) to 1.
+        The error, from 0 (the probabilities mean what they state) to 1.
 
     Raises:
         ValueError: If labels and probabilities do not fit together.
     """
-    from cifar_utils.evaluation.metrics import check_predictions
-
     labels, probs = check_predictions(labels, probs)
     confidence = probs.max(axis=1).astype(np.float64)
-    right = probs.argmax(axis=1) == labels
+    correct = probs.argmax(axis=1) == labels
     # Bins are open below and closed above, so that a probability of one is in the last.
     places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(places, right - confidence, minlength=bins)
+    gaps = np.bincount(places, correct - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(labels))
 
 
@@ -68,7 +66,7 @@ def apply_temperature(probs, temperature):
 
     Args:
         probs: Class probabilities, shape (n, k).
-        temperature: Above 1 makes them less sure, below 1 surer; the order stays.
+        temperature: Above 1 makes them less confident, below 1 more; their order stays.
 
     Returns:
         float64 (n, k), probabilities.
@@ -83,7 +81,7 @@ def fit_temperature(labels, probs):
     """Find the temperature under which the given labels are most probable (Guo et al., 2017).
 
     Args:
-        labels: Integer class ids, shape (n,), of images that the network has not learnt from.
+        labels: Integer class ids, shape (n,), of images that the network was not trained on.
         probs: Class probabilities, shape (n, k).
 
     Returns:
@@ -92,9 +90,7 @@ def fit_temperature(labels, probs):
     Raises:
         ValueError: If labels and probabilities do not fit together.
     """
-    from scipy.optimize import minimize_scalar  # scikit-learn brings SciPy
-
-    from cifar_utils.evaluation.metrics import check_predictions
+    from scipy.optimize import minimize_scalar
 
     labels, probs = check_predictions(labels, probs)
     rows = np.arange(len(labels))
@@ -108,43 +104,43 @@ def fit_temperature(labels, probs):
 
 
 def fit_threshold(labels, probs, target=TARGET_ACCURACY):
-    """Find the probability from which on answers are right often enough.
+    """Find the probability from which on predictions are correct often enough.
 
     Of all thresholds that leave an accuracy of at least `target`, even at the lower end of its
-    one-sided 95 % interval (Wilson), the one that answers most images: selective classification
+    one-sided 95 % interval (Wilson), the one that keeps most images: selective classification
     (Geifman & El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017), with a
     plainer bound.
 
     Args:
-        labels: Integer class ids, shape (n,), of images that the network has not learnt from.
+        labels: Integer class ids, shape (n,), of images that the network was not trained on.
         probs: Calibrated class probabilities, shape (n, k).
-        target: Share of right answers among those that are given, in (0, 1).
+        target: Accuracy of the predictions that are called sure, in (0, 1).
 
     Returns:
-        A probability, or 1.01 (no answer is sure enough) where no threshold reaches the target.
+        A probability, or 1.01 (every prediction is unsure) where no threshold reaches the target.
 
     Raises:
         ValueError: If labels and probabilities do not fit together.
     """
-    from cifar_utils.evaluation.metrics import check_predictions
-
     labels, probs = check_predictions(labels, probs)
     confidence = probs.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
     confidence = confidence[order]
-    right = (probs.argmax(axis=1) == labels)[order]
+    correct = (probs.argmax(axis=1) == labels)[order]
+    # Wilson's bound for every number of kept images at once: SciPy's `binomtest` takes one at a
+    # time, 0.2 ms each.
     n = np.arange(1, len(labels) + 1)
-    accuracy, square = np.cumsum(right) / n, Z_ONE_SIDED**2
+    accuracy, square = np.cumsum(correct) / n, Z_ONE_SIDED**2
     spread = Z_ONE_SIDED * np.sqrt(accuracy * (1 - accuracy) / n + square / (4 * n**2))
     enough = (accuracy + square / (2 * n) - spread) / (1 + square / n) >= target
-    # Equal probabilities stand on the same side of a threshold.
+    # Equal probabilities are on the same side of a threshold.
     enough[:-1] &= confidence[:-1] > confidence[1:]
     places = np.flatnonzero(enough)
     return float(confidence[places[-1]]) if len(places) else 1.01
 
 
 def fit_calibration(labels, probs, target=TARGET_ACCURACY):
-    """Fit temperature and threshold on images that the network has not learnt from.
+    """Fit temperature and threshold on images that the network was not trained on.
 
     Args:
         labels: Integer class ids, shape (n,).
@@ -166,16 +162,16 @@ def measure_answers(labels, probs, threshold):
     Args:
         labels: Integer class ids, shape (n,).
         probs: Calibrated class probabilities, shape (n, k).
-        threshold: Answers with less than this probability are not given.
+        threshold: Predictions with less than this probability are unsure.
 
     Returns:
-        `{"n", "coverage", "accuracy"}`: how many images, the share that gets an answer, and the
-        share of right ones among these answers (None if there are none).
+        `{"n", "coverage", "accuracy"}`: how many images, the share whose prediction is sure, and
+        the share of correct ones among these (None if there are none).
     """
-    answered = probs.max(axis=1) >= threshold
-    right = probs.argmax(axis=1) == np.asarray(labels)
+    sure = probs.max(axis=1) >= threshold
+    correct = probs.argmax(axis=1) == np.asarray(labels)
     return {
         "n": len(labels),
-        "coverage": float(answered.mean()),
-        "accuracy": float(right[answered].mean()) if answered.any() else None,
+        "coverage": float(sure.mean()),
+        "accuracy": float(correct[sure].mean()) if sure.any() else None,
     }

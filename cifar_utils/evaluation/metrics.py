@@ -1,26 +1,20 @@
-"""Metrics and their uncertainty, from labels and class probabilities alone."""
+"""Accuracy, precision, recall and F1 with their uncertainty, from labels and probabilities."""
 
 import csv
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from cifar_utils.data import CLASS_NAMES
-from cifar_utils.evaluation.uncertainty import (
-    CONFIDENCE,
-    add_interval,
-    compute_f1,
-    compute_percentiles,
-    compute_wilson_interval,
-    resample_confusion,
-)
 
-# The results of the documented system on the 10,000 test images of CIFAR-10.
+# What the original system reports for the 10,000 test images of CIFAR-10.
 DOCUMENTED = {"accuracy": 0.8297, "f1_weighted": 0.8269, "recall_weighted": 0.8297}
 
-N_RESAMPLES = 2000
+CONFIDENCE = 0.95  # coverage of every interval
+N_RESAMPLES = (
+    2000  # of the bootstrap, always with the same seed: a repeated run repeats its numbers
+)
 
 
 class LabelErrors(NamedTuple):
@@ -28,7 +22,7 @@ class LabelErrors(NamedTuple):
 
     indices: np.ndarray  # int64 (54,), positions in the test set, ascending
     given: np.ndarray  # int64 (54,), the label in the data set
-    suggested: np.ndarray  # int64 (54,), what the raters were offered instead
+    suggested: np.ndarray  # int64 (54,), the label that the raters were offered instead
 
 
 def load_label_errors() -> LabelErrors:
@@ -61,6 +55,8 @@ def compute_confusion(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: If labels and probabilities do not fit together.
     """
+    from sklearn.metrics import confusion_matrix
+
     labels, probs = check_predictions(labels, probs)
     return confusion_matrix(labels, probs.argmax(1), labels=np.arange(probs.shape[1]))
 
@@ -69,24 +65,18 @@ def compute_metrics(
     labels: np.ndarray,
     probs: np.ndarray,
     class_names: tuple[str, ...] = CLASS_NAMES,
-    confidence: float = CONFIDENCE,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
 ) -> dict:
     """Compute accuracy, weighted F1 and weighted recall with their intervals.
 
-    Accuracy has a Wilson interval. Recall weighted by class size is the same number, so it has the
+    Accuracy has a Wilson interval. Recall weighted by class size equals accuracy, so it has the
     same interval. Weighted F1 has a bootstrap percentile interval over the test images.
-    All three say how much a result would move on other test images from the same source; none says
-    how much it would move with another training seed.
+    The intervals, of 95 %, state how much a result would move on other test images from the same
+    source, not how much it would move with another training seed.
 
     Args:
         labels: Integer class ids, shape (n,).
         probs: Class probabilities, shape (n, k), each row summing to one.
         class_names: The k class names.
-        confidence: Coverage of the intervals, strictly between 0 and 1.
-        n_resamples: Bootstrap resamples.
-        seed: Seed of the bootstrap.
 
     Returns:
         `{"accuracy": {"value", "low", "high"}, "f1_weighted": …, "recall_weighted": …, "n": n}`.
@@ -95,20 +85,14 @@ def compute_metrics(
         ValueError: If labels and probabilities do not fit together.
     """
     labels, probs = check_predictions(labels, probs, class_names)
-    predictions = probs.argmax(1)
     confusion = compute_confusion(labels, probs)
-    hits = int(np.trace(confusion))
-    accuracy = add_interval(
-        accuracy_score(labels, predictions), compute_wilson_interval(hits, len(labels), confidence)
-    )
-    f1_value = _sklearn_scores(labels, predictions, probs.shape[1], "weighted")[2]
-    resamples = resample_confusion(confusion, n_resamples, seed)
-    f1_interval = compute_percentiles(compute_f1(resamples)[1], confidence)
+    hits, n = int(np.trace(confusion)), len(labels)
+    accuracy = add_interval(hits / n, compute_wilson_interval(hits, n))
     return {
         "accuracy": accuracy,
-        "f1_weighted": add_interval(f1_value, f1_interval),
+        "f1_weighted": add_interval(_compute_f1(confusion)[-1], _bootstrap_f1(confusion)[:, -1]),
         "recall_weighted": dict(accuracy),
-        "n": len(labels),
+        "n": n,
     }
 
 
@@ -116,44 +100,46 @@ def compute_class_report(
     labels: np.ndarray,
     probs: np.ndarray,
     class_names: tuple[str, ...] = CLASS_NAMES,
-    confidence: float = CONFIDENCE,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
 ) -> list[dict]:
     """Compute precision, recall and F1 of each class with their intervals.
 
     Precision and recall are shares, so they have Wilson intervals (0 to 1 for a class that was
     never predicted or never given); F1 has the same bootstrap as in `compute_metrics`.
 
+    Args:
+        labels: Integer class ids, shape (n,).
+        probs: Class probabilities, shape (n, k).
+        class_names: The k class names.
+
     Returns:
         One row per class: `{"class", "support", "precision": {"value", "low", "high"}, "recall",
         "f1"}`, in the order of `class_names`. A score without images is 0.
+
+    Raises:
+        ValueError: If labels and probabilities do not fit together.
     """
     labels, probs = check_predictions(labels, probs, class_names)
     confusion = compute_confusion(labels, probs)
-    scores = _sklearn_scores(labels, probs.argmax(1), probs.shape[1], None)
+    f1, f1_ends = _compute_f1(confusion), _bootstrap_f1(confusion)
+
+    def share(hits, n):
+        return add_interval(hits / max(n, 1), compute_wilson_interval(hits, n))
+
     hits, given, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
-    f1_low, f1_high = compute_percentiles(
-        compute_f1(resample_confusion(confusion, n_resamples, seed))[0], confidence
-    )
-    rows = []
-    for i, (name, precision, recall, f1) in enumerate(zip(class_names, *scores[:3], strict=True)):
-        of_predicted = compute_wilson_interval(hits[i], predicted[i], confidence)
-        of_given = compute_wilson_interval(hits[i], given[i], confidence)
-        rows.append(
-            {
-                "class": str(name),
-                "support": int(given[i]),
-                "precision": add_interval(precision, of_predicted),
-                "recall": add_interval(recall, of_given),
-                "f1": add_interval(f1, (f1_low[i], f1_high[i])),
-            }
-        )
-    return rows
+    return [
+        {
+            "class": str(name),
+            "support": int(given[i]),
+            "precision": share(hits[i], predicted[i]),
+            "recall": share(hits[i], given[i]),
+            "f1": add_interval(f1[i], f1_ends[:, i]),
+        }
+        for i, name in enumerate(class_names)
+    ]
 
 
 def compute_metrics_without_label_errors(
-    labels: np.ndarray, probs: np.ndarray, indices: np.ndarray, dataset: str, **options
+    labels: np.ndarray, probs: np.ndarray, indices: np.ndarray, dataset: str
 ) -> dict | None:
     """Compute the metrics again without the test images whose label most raters rejected.
 
@@ -162,11 +148,10 @@ def compute_metrics_without_label_errors(
         probs: Class probabilities, shape (n, k).
         indices: Position of each image in the test set, shape (n,).
         dataset: Name of the data set; the list is about "cifar10" only.
-        **options: Passed on to `compute_metrics`.
 
     Returns:
-        The metrics, with `"excluded"` beside them: how many images were left out. None for any
-        data set but CIFAR-10.
+        The metrics, with `"excluded"`: how many images were left out. None for any data set but
+        CIFAR-10.
 
     Raises:
         ValueError: If a listed image does not have the label on the list: then these are not the
@@ -187,19 +172,58 @@ def compute_metrics_without_label_errors(
                 f"test image {index} has label {label} here and {given[index]} in CIFAR-10: these"
                 " are not the official test images in the official order."
             )
-    metrics = compute_metrics(labels[~listed], probs[~listed], **options)
+    metrics = compute_metrics(labels[~listed], probs[~listed])
     return {**metrics, "excluded": int(listed.sum())}
 
 
-def find_confident_mistakes(labels: np.ndarray, probs: np.ndarray, k: int = 20) -> np.ndarray:
-    """Find the wrong predictions with the highest probability.
+def compute_wilson_interval(hits, n):
+    """Compute the interval of a share of `hits` in `n` trials; (0, 1) without any trial.
 
-    Returns:
-        Positions in `labels`, int64 of shape (at most k,), most confident first.
+    Unlike value ± 1.96 standard errors, Wilson's stays within [0, 1] and has a width at 0 % and
+    100 % (JASA 22, 1927).
     """
-    labels, probs = check_predictions(labels, probs)
-    wrong = np.flatnonzero(probs.argmax(1) != labels)
-    return wrong[np.argsort(-probs[wrong].max(1), kind="stable")][: max(int(k), 0)]
+    from scipy.stats import binomtest
+
+    if not n:
+        return 0.0, 1.0
+    interval = binomtest(int(hits), int(n)).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def add_interval(value, interval):
+    """Put a value and its interval into the form of `metrics.json`.
+
+    A percentile interval of a few images can miss its own value; it is widened to hold it.
+    """
+    value, low, high = float(value), *map(float, interval)
+    return {"value": value, "low": min(low, value), "high": max(high, value)}
+
+
+def _compute_f1(confusion):
+    """Compute F1 per class, and weighted by class size in the last place: (…, k, k) → (…, k + 1).
+
+    A class that is neither given nor predicted has 0, as in scikit-learn with `zero_division=0`.
+    """
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    given, predicted = confusion.sum(-1), confusion.sum(-2)
+    f1 = 2 * hits / np.maximum(given + predicted, 1)
+    weighted = (f1 * given).sum(-1, keepdims=True) / given.sum(-1, keepdims=True)
+    return np.concatenate([f1, weighted], axis=-1)
+
+
+def _bootstrap_f1(confusion):
+    """Compute percentile intervals of `_compute_f1` over resampled images, shape (2, k + 1).
+
+    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+    """
+    # Drawing n images with replacement and counting them by (label, prediction) is one draw from
+    # a multinomial over the matrix's cells. For 10,000 images it takes 13 µs a resample;
+    # `scipy.stats.bootstrap` takes 3.3 ms with scikit-learn's `f1_score` (260 times as long) and
+    # 0.34 ms with a vectorised one (26 times).
+    n = confusion.sum()
+    draws = np.random.default_rng(0).multinomial(n, confusion.ravel() / n, size=N_RESAMPLES)
+    samples = _compute_f1(draws.reshape(N_RESAMPLES, *confusion.shape))
+    return np.quantile(samples, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
 
 
 def check_predictions(labels, probs, class_names=None):
@@ -239,9 +263,3 @@ def check_predictions(labels, probs, class_names=None):
             " Logits need a softmax first."
         )
     return labels, probs
-
-
-def _sklearn_scores(labels, predictions, num_classes, average):
-    return precision_recall_fscore_support(
-        labels, predictions, labels=np.arange(num_classes), average=average, zero_division=0
-    )

@@ -1,6 +1,6 @@
-"""Any picture in, class probabilities out; without TensorFlow.
+"""Any image in, class probabilities out; without TensorFlow.
 
-`Classifier` and `load_pretrained` are loaded when first used.
+The public names are loaded when first used.
 """
 
 import importlib
@@ -8,9 +8,19 @@ import importlib
 _HOMES = {
     "Classifier": "cifar_utils.inference.classifier",
     "Prediction": "cifar_utils.inference.classifier",
+    "compute_heat_map": "cifar_utils.inference.explain",
+    "diagnose": "cifar_utils.inference.explain",
+    "draw_heat_map": "cifar_utils.inference.explain",
+    "find_model": "cifar_utils.inference.sources",
+    "list_pretrained": "cifar_utils.inference.pretrained",
+    "list_samples": "cifar_utils.inference.samples",
     "load_pretrained": "cifar_utils.inference.pretrained",
+    "load_run_model": "cifar_utils.inference.sources",
+    "open_picture": "cifar_utils.inference.images",
+    "read_card": "cifar_utils.inference.pretrained",
+    "save_for_classifier": "cifar_utils.inference.export",
 }
-__all__ = ["Classifier", "Prediction", "load_pretrained"]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name):

@@ -1,55 +1,47 @@
-"""Any picture in, class probabilities out: the one classifier behind widget, notebook and command.
+"""Any image in, class probabilities out: the one classifier behind widget, page and command.
 
 The shipped weights and every run hold an exported network, so that neither importing this module
-nor classifying a picture imports TensorFlow.
+nor classifying an image imports TensorFlow.
 """
 
+import dataclasses
+import os
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from cifar_utils.data import CLASS_NAMES
 from cifar_utils.data.preprocessing import IMAGE_SIZE
-from cifar_utils.errors import ImageError, ModelError, ParameterError
+from cifar_utils.errors import CifarError, ImageError, ParameterError
 from cifar_utils.evaluation.calibration import apply_temperature
 from cifar_utils.evaluation.tta import VIEWS, average_views, make_views
-from cifar_utils.inference.converted import find_converted
+from cifar_utils.inference.contract import find_contract, read_thumbnails
 from cifar_utils.inference.crops import choose_boxes, choose_crop, cut_out
-from cifar_utils.inference.engines import ENGINES, open_engine, to_input
+from cifar_utils.inference.engines import open_engine
 from cifar_utils.inference.images import open_picture
-from cifar_utils.inference.sources import (
-    EXPORTED,
-    PHOTO,
-    ModelSource,
-    check_input,
-    check_probabilities,
-    check_shapes,
-    find_model,
-)
-from cifar_utils.paths import expand_home
+from cifar_utils.inference.sources import PHOTO, ModelSource, find_model
 from cifar_utils.runs.machine import count_cores
-from cifar_utils.text import first_line
 
-DEFAULT_VIEWS = "mirrored"  # on held-out images as right as `six`, for a third of the time
-SURE_ENOUGH = 0.98  # of a first answer; nearly all of these are right, mirrored or not
-READ_AHEAD = 256  # crops that wait before the network is asked: enough to share out well
+DEFAULT_VIEWS = "mirrored"  # as accurate on held-out images as `six`, for a third of the time
+SURE_ENOUGH = 0.98  # of a first prediction; nearly all of these are correct, mirrored or not
+READ_AHEAD = 256  # crops that wait before the network is called: enough to share out well
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the classifier says about one picture.
+    """The classifier's prediction for one image.
 
     Attributes:
         class_names: The classes, most probable first.
         probs: Their probabilities in [0, 1], in the same order; calibrated if `calibrated`.
-        view: uint8 (32, 32, 3), the picture as the network saw it; of a photo's crops the one that
-            gave the surest answer.
-        box: Where `view` lies in the picture: (left, top, right, bottom), in pixels.
-        unsure: Whether the answer is less sure than what is right often enough on images that the
-            network never learnt from; always False for a model without a calibration.
+        view: uint8 (32, 32, 3), the network's input; of a photo's crops the one with the most
+            confident prediction.
+        box: Where `view` is in the image: (left, top, right, bottom), in pixels.
+        unsure: Whether the prediction is less confident than those that were correct often enough
+            on held-out images; always False for a model without a calibration.
         calibrated: Whether the model has one.
+        note: A sentence on how the image's pixels had to be read, or empty.
     """
 
     class_names: tuple[str, ...]
@@ -58,10 +50,11 @@ class Prediction:
     box: tuple[int, int, int, int] = (0, 0, IMAGE_SIZE, IMAGE_SIZE)
     unsure: bool = False
     calibrated: bool = False
+    note: str = ""
 
     @property
     def label(self) -> str:
-        """The most probable class, also if the answer is unsure."""
+        """The most probable class, also if the prediction is not confident."""
         return self.class_names[0]
 
     @property
@@ -77,14 +70,14 @@ class Prediction:
         """Return the prediction as a JSON-ready dict: the one form that every front shares.
 
         Args:
-            name: What the picture is called.
+            name: What the image is called.
             top: How many classes to list.
 
         Returns:
             `{"picture", "label", "probability", "unsure", "classes": [{"class", "probability"}]}`;
-            `unsure` is None for a model without a calibration.
+            `unsure` is None for a model without a calibration. With a note also `"note"`.
         """
-        return {
+        fields = {
             "picture": name,
             "label": self.label,
             "probability": round(self.confidence, 6),
@@ -93,6 +86,7 @@ class Prediction:
                 {"class": label, "probability": round(prob, 6)} for label, prob in self.top(top)
             ],
         }
+        return fields | ({"note": self.note} if self.note else {})
 
     def __str__(self):
         ranked = ", ".join(f"{name} {prob:.1%}" for name, prob in self.top())
@@ -100,51 +94,59 @@ class Prediction:
 
 
 class Classifier:
-    """A loaded model with its contract: pictures in, probabilities of the ten classes out.
+    """A loaded model with its contract: images in, probabilities of the ten classes out.
 
-    Make one with `Classifier.load`. It may be used by several threads; they take turns.
+    Make one with `Classifier.load`. It may be used by several threads; they take turns. Pickled or
+    copied, it carries what it was loaded from and opens that again.
 
     Attributes:
         class_names: The classes in the order of the model's outputs.
         source: A `ModelSource`; `str(classifier.source)` is a sentence for people.
+        contract: A `contract.Contract`: what pixels the network takes, and how that was found.
         engine: What runs the model, and why that: a sentence.
-        views: How many views of each image are averaged; see `views.VIEWS`.
+        views: How many views of each image are averaged; see `tta.VIEWS`.
         calibration: The `calibration.Calibration` in use, or None.
-        photo_calibration: What is applied on top where the surest of several crops was taken, or
-            None; fitted on `scenes`, with mirrored views.
+        photo_calibration: What is applied on top where the most confident of several crops was
+            taken, or None; fitted on scenes, with mirrored views.
     """
 
-    def __init__(self, engine, source: ModelSource, why="", views=DEFAULT_VIEWS):
+    def __init__(self, engine, source: ModelSource, why="", views=DEFAULT_VIEWS, input_scale=None):
         self._engine, self._lock = engine, threading.Lock()
-        self.source, self.engine, self.views = source, why or engine.name, views
+        self._reopen = None
+        self.engine, self.views = why or engine.name, views
         self.class_names = tuple(CLASS_NAMES)
+        self.contract = find_contract(engine, source, input_scale)
+        self.source = dataclasses.replace(source, contract=self.contract.text)
         fitted = source.calibration
         self.calibration = fitted.get(views)
         self.photo_calibration = fitted.get(PHOTO)
         self._single = fitted.get("one")
-        check_shapes(engine.shapes, source.path, len(self.class_names))
-        check_input(engine.input_type, source.path)
-        check_probabilities(self._probe(), source.path)
+        for count in (1, 5):  # plans for a thumbnail and for a photo's crops
+            self.compute_probs(read_thumbnails()[0][:count], views)
 
     @classmethod
-    def load(cls, source=None, views=DEFAULT_VIEWS, backend=None, threads=None) -> "Classifier":
+    def load(
+        cls, source=None, views=DEFAULT_VIEWS, backend=None, threads=None, input_scale=None
+    ) -> "Classifier":
         """Load a model.
 
         Args:
-            source: None for the weights that ship with the package; a run folder or a run's name;
-                a `.keras`, `.h5`, `.tflite` or `.onnx` file. A `.keras` or `.h5` file is converted
-                once, with TensorFlow, and kept in the user's cache. A file without a `run.json`
-                beside it is taken for the documented model: RGB divided by 255 in, softmax out,
-                CIFAR-10's order of classes.
+            source: None for the weights that ship with the package, or their name; a run folder or
+                a run's name; a `.keras`, `.h5`, `.tflite` or `.onnx` file; a SavedModel folder.
+                A file without a `run.json` beside it is taken to have CIFAR-10's order of classes.
             views: "one", "mirrored" (the image and its mirror image) or "six".
-            backend: "LiteRT", "ONNX Runtime" or "Keras"; None takes the first that is installed.
+            backend: "LiteRT", "ONNX Runtime", "Keras" or "TensorFlow"; None takes the first that
+                is installed and has a file.
             threads: Processor cores to use; None takes all.
+            input_scale: "0..1", "0..255" or "-1..1": what a foreign network expects pixels to be.
+                None reads it from its layers or quantisation, or else tries the three on a few
+                images; `classifier.contract` says what was found.
 
         Returns:
             A `Classifier`, warmed up.
 
         Raises:
-            ParameterError: If there is no such kind of views.
+            ParameterError: If there is no such kind of views, or no such scale.
             RunError: If the run has no weights yet.
             ModelError: If the file is missing, is no model, or does not fit (32×32×3 in, ten
                 probabilities out), or nothing that is installed can run it.
@@ -152,129 +154,151 @@ class Classifier:
         if views not in VIEWS:
             raise ParameterError(f"There is no kind of views {views!r}. Valid: {', '.join(VIEWS)}.")
         found = find_model(source)
-        files = found.files
-        if backend != "Keras" and not any(suffix in files for suffix in EXPORTED):
-            files = find_converted(found.path, backend) | files
-        engine, why = open_engine(files, threads or count_cores(), backend)
-        return cls(engine, found, why, views)
+        engine, why = open_engine(found.files, threads or count_cores(), backend)
+        classifier = cls(engine, found, why, views, input_scale)
+        # Absolute: another process may have another current folder.
+        place = found.recipe if found.shipped else os.path.abspath(found.named)
+        classifier._reopen = (place, views, backend, threads, input_scale)
+        return classifier
+
+    def __reduce__(self):
+        """Pickle and copy by what the model was loaded from: interpreters do neither."""
+        if self._reopen is None:
+            raise TypeError("Only a Classifier that was made by Classifier.load can be copied.")
+        return Classifier.load, self._reopen
+
+    # ---------- images --------------------------------------------------------------------------
 
     def predict(self, image) -> "Prediction | list[Prediction]":
-        """Classify one picture, or each image of a batch.
+        """Classify one image, or each image of a batch.
 
         Args:
-            image: Whatever `pictures.open_picture` takes: a path, bytes, PIL image or array. An
-                array (n, h, w, channels) is n pictures.
+            image: Whatever `images.open_picture` takes: a path, bytes, PIL image or array. An
+                array (n, h, w, channels) is n images.
 
         Returns:
             A `Prediction`; of a batch a list of them.
 
         Raises:
-            ImageError: If it cannot be read as a picture.
+            ImageError: If it cannot be read as an image.
         """
-        if getattr(image, "ndim", 0) == 4:
-            return self.predict_prepared(
-                [self._prepare_numbered(i, picture) for i, picture in enumerate(image)]
-            )
-        return next(self.predict_many([image]))
+        if getattr(image, "ndim", 0) != 4:
+            return next(self.predict_many([image]))
+        found = []
+        try:
+            for prediction in self.predict_many(image):
+                found.append(prediction)
+        except ImageError as error:
+            raise ImageError(f"Image {len(found)} of the batch: {error}") from None
+        return found
 
-    def predict_many(self, pictures):
-        """Classify many pictures, dozens at a time.
+    def predict_many(self, pictures, errors="raise"):
+        """Classify many images, dozens at a time.
 
         Args:
-            pictures: Iterable of whatever `pictures.open_picture` takes.
+            pictures: Iterable of whatever `images.open_picture` takes.
+            errors: "raise" ends with the first image that cannot be read; "return" yields its
+                error in its place and goes on.
 
         Yields:
-            A `Prediction` for each, in order.
+            A `Prediction` for each, in order; with `errors="return"` or a `CifarError`.
 
         Raises:
-            ImageError: If one cannot be read; those read before it have been yielded.
+            ImageError: With `errors="raise"`; the predictions before it have been yielded.
         """
         waiting, count = [], 0
         for picture in pictures:
             try:
                 waiting.append(self.prepare(picture))
-            except Exception:
-                yield from self.predict_prepared(waiting)
-                raise
-            count += len(waiting[-1][1])
+                count += len(waiting[-1][1])
+            except CifarError as error:
+                waiting.append(error)
+                count += 1  # its turn comes soon, even where nothing can be read
+                if errors == "raise":
+                    break
             if count >= READ_AHEAD:
-                yield from self.predict_prepared(waiting)
+                yield from self._answer(waiting)
                 waiting, count = [], 0
-        yield from self.predict_prepared(waiting)
+        for outcome in self._answer(waiting):
+            if errors == "raise" and isinstance(outcome, CifarError):
+                raise outcome
+            yield outcome
+
+    def _answer(self, waiting):
+        """Predict for what was prepared; hand on the errors of what was not, in order."""
+        prepared = [item for item in waiting if not isinstance(item, CifarError)]
+        predictions = iter(self.predict_prepared(prepared))
+        return [item if isinstance(item, CifarError) else next(predictions) for item in waiting]
 
     def predict_box(self, picture, box) -> "Prediction":
-        """Classify one square of a picture, which somebody has chosen.
+        """Classify one square of an image, which somebody has chosen.
 
         Args:
-            picture: Whatever `pictures.open_picture` takes.
-            box: (left, top, right, bottom) in pixels of the picture.
+            picture: Whatever `images.open_picture` takes.
+            box: (left, top, right, bottom) in pixels of the image.
 
         Returns:
-            A `Prediction` of that square alone, as sure as if it were one of a picture's crops.
+            A `Prediction` of that square alone, as confident as if it were one of a photo's crops.
 
         Raises:
-            ImageError: If it cannot be read as a picture.
+            ImageError: If it cannot be read as an image.
         """
         image = open_picture(picture)
         crop = cut_out(image, [box])
         is_photo = len(choose_boxes(*image.size)) > 1
-        return self._describe(self.predict_batch(crop)[0], crop[0], box, is_photo)
+        note = image.info.get("note", "")
+        return self._describe(self.predict_batch(crop)[0], crop[0], box, is_photo, note)
 
     def prepare(self, picture):
-        """Read a picture and cut out what the network will see of it.
+        """Read an image and cut out the network's inputs.
 
         Args:
-            picture: Whatever `pictures.open_picture` takes.
+            picture: Whatever `images.open_picture` takes.
 
         Returns:
-            `(crops, boxes)`: uint8 (k, 32, 32, 3) and where they lie in the picture.
+            `(crops, boxes, note)`: uint8 (k, 32, 32, 3), where they are in the image, and what
+            `open_picture` notes about its pixels, or "".
 
         Raises:
-            ImageError: If it cannot be read as a picture.
+            ImageError: If it cannot be read as an image.
         """
         image = open_picture(picture)
         boxes = choose_boxes(*image.size)
-        return cut_out(image, boxes), boxes
-
-    def _prepare_numbered(self, number, picture):
-        """Prepare a picture of a batch; an error says which."""
-        try:
-            return self.prepare(picture)
-        except ImageError as error:
-            raise ImageError(f"Picture {number} of the batch: {error}") from None
+        return cut_out(image, boxes), boxes, image.info.get("note", "")
 
     def predict_prepared(self, prepared):
         """Classify what `prepare` made, all in one go.
 
         Args:
-            prepared: List of `(crops, boxes)`.
+            prepared: List of `(crops, boxes)` or `(crops, boxes, note)`.
 
         Returns:
             A list of `Prediction`s.
         """
         probs, chosen = self.answer_prepared(prepared)
         return [
-            self._describe(row, crops[best], boxes[best], len(boxes) > 1)
-            for row, best, (crops, boxes) in zip(probs, chosen, prepared, strict=True)
+            self._describe(row, crops[best], boxes[best], len(boxes) > 1, *note)
+            for row, best, (crops, boxes, *note) in zip(probs, chosen, prepared, strict=True)
         ]
 
     def answer_prepared(self, prepared):
-        """Take the surest crop of each picture.
+        """Take the most confident crop of each image.
 
         Args:
-            prepared: List of `(crops, boxes)`, as `prepare` makes them.
+            prepared: As for `predict_prepared`.
 
         Returns:
-            `(probs, chosen)`: float (n, 10), the probabilities of the surest crops, before
+            `(probs, chosen)`: float (n, 10), the probabilities of these crops, before
             `photo_calibration`, in the order of `class_names`; and which crops these are.
         """
         if not prepared:
             return np.empty((0, len(self.class_names)), np.float32), []
-        probs = self.predict_batch(np.concatenate([crops for crops, _ in prepared]))
-        ends = np.cumsum([len(crops) for crops, _ in prepared])[:-1]
-        parts = np.split(probs, ends)
+        probs = self.predict_batch(np.concatenate([item[0] for item in prepared]))
+        parts = np.split(probs, np.cumsum([len(item[0]) for item in prepared])[:-1])
         chosen = [choose_crop(part) for part in parts]
         return np.stack([part[best] for part, best in zip(parts, chosen, strict=True)]), chosen
+
+    # ---------- arrays --------------------------------------------------------------------------
 
     def predict_batch(self, images, views=None) -> np.ndarray:
         """Classify images that have the model's size already.
@@ -294,7 +318,7 @@ class Classifier:
         if images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3) or images.dtype != np.uint8:
             raise ValueError(
                 f"Expected uint8 images of shape (n, 32, 32, 3), got {images.dtype} "
-                f"{images.shape}. Use predict() for a picture of another size."
+                f"{images.shape}. Use predict() for an image of another size."
             )
         kind = views or self.views
         probs, calibration = self.compute_probs(images, kind), self.source.calibration.get(kind)
@@ -305,12 +329,12 @@ class Classifier:
     def compute_probs(self, images, kind) -> np.ndarray:
         """Compute uncalibrated probabilities, averaged over views.
 
-        With `mirrored`, the mirror image is asked about only where the first answer leaves doubt:
-        two of three thumbnails need no second look.
+        With `mirrored`, the mirror image is evaluated only where the first prediction leaves doubt:
+        two of three thumbnails need no second one.
 
         Args:
             images: uint8 (n, 32, 32, 3).
-            kind: A key of `views.VIEWS`.
+            kind: A key of `tta.VIEWS`.
 
         Returns:
             float32 (n, 10).
@@ -326,41 +350,30 @@ class Classifier:
             probs[rest] = average_views(np.stack([probs[rest], mirrored]), kind)
         return probs
 
-    def _probe(self):
-        """Return the answers to a few images; also prepares what the first picture waits for."""
-        try:
-            answers = [self._ask(image[None]) for image in _probe_images()]
-            self.compute_probs(_probe_images(), self.views)
-        except Exception as error:  # each library has its own
-            reason = first_line(error)
-            raise ModelError(
-                f"{self.source.path.name} cannot answer about images (n, 32, 32, 3), n from one on:"
-                f" {reason} Export it again with 'python -m cifar_utils export'."
-            ) from error
-        return np.concatenate(answers)
-
     def _find_doubtful(self, probs):
-        """Return which answers to single views are not sure enough to stand alone, bool (n,)."""
+        """Return which single views are not confident enough to stand alone, bool (n,)."""
         if self._single is None:
             return np.ones(len(probs), bool)
         return apply_temperature(probs, self._single.temperature).max(axis=1) < SURE_ENOUGH
 
+    def _ask(self, images):
+        """Return the network's probabilities for single views."""
+        with self._lock:
+            return self.contract.compute_probs(self._engine, images)
+
+    # ---------- words ---------------------------------------------------------------------------
+
     def describe_thresholds(self) -> str:
-        """Say from which probability on an answer is not called unsure."""
+        """Say from which probability on a prediction is not called unsure."""
         if self.calibration is None:
             return "Nothing is called unsure: nothing was fitted for this model."
         thumbnails, photos = (
             "never" if fitted.threshold > 1 else f"from {fitted.threshold:.1%} on"
             for fitted in (self.calibration, self.photo_calibration or self.calibration)
         )
-        return f"Sure of a thumbnail {thumbnails}, of a larger picture {photos}."
+        return f"Confident about a thumbnail {thumbnails}, about a larger image {photos}."
 
-    def _ask(self, images):
-        """Return the network's answers to single views."""
-        with self._lock:
-            return self._engine.run(to_input(self._engine, images))
-
-    def _describe(self, probs, view, box, is_photo):
+    def _describe(self, probs, view, box, is_photo, note=""):
         """Make a `Prediction` of the calibrated probabilities (10,) of one crop."""
         calibration = self.calibration
         if is_photo and self.photo_calibration is not None:
@@ -374,49 +387,5 @@ class Classifier:
             box=tuple(int(edge) for edge in box),
             unsure=calibration is not None and bool(probs[order[0]] < calibration.threshold),
             calibrated=calibration is not None,
+            note=note,
         )
-
-
-def describe_engines() -> list[str]:
-    """List the engines in the order in which they are tried, and whether each is installed."""
-    from cifar_utils.inference.engines import INSTALL, is_installed
-
-    return [
-        f"{engine.name}: "
-        + ("installed" if is_installed(engine) else f"pip install {INSTALL[engine.name]}")
-        for engine in ENGINES
-    ]
-
-
-def _probe_images():
-    """Make three images on which any softmax output can be told from logits."""
-    noise = np.random.default_rng(0).integers(0, 256, (1, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-    return np.concatenate([np.zeros_like(noise), np.full_like(noise, 255), noise])
-
-
-def open_classifier(run_name="", model_path="", image_path=""):
-    """Choose the model that notebook 05 works with.
-
-    Args:
-        run_name: A run's name; empty takes the newest run with weights, and where there is none
-            the weights that ship with the package.
-        model_path: A model file or run folder to use instead of the run's own model.
-        image_path: The picture that will be asked about, or empty; checked before anything is
-            trained or loaded.
-
-    Returns:
-        `(run, classifier)`. The run's stage 05 is started; it is None if only a model was named
-        or there is no run.
-
-    Raises:
-        ParameterError: If there is no such file.
-    """
-    for name, path in (("model_path", model_path), ("image_path", image_path)):
-        if path and not expand_home(path).exists():
-            raise ParameterError(f"There is no file {path} ({name}), seen from {Path.cwd()}.")
-    from cifar_utils.runs.store import latest_run_with_weights, start_trained_run
-
-    if not run_name and (model_path or latest_run_with_weights() is None):
-        return None, Classifier.load(model_path or None)
-    run = start_trained_run("05_inference_widget", run_name)
-    return run, Classifier.load(model_path or run.dir)

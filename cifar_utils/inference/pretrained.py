@@ -65,10 +65,10 @@ def load_pretrained(name="fast"):
     content = read_verified(WEIGHTS_DIR / f"{name}.npz", card["sha256"])
     with np.load(io.BytesIO(content)) as saved:
         arrays = [saved[f"w{i}"] for i in range(len(saved.files))]
-    from cifar_utils.models.documented import build_model
+    from cifar_utils import models
     from cifar_utils.runs.recipes import recipe_from_json
 
-    model = build_model(recipe_from_json(card["recipe"]))
+    model = models.unfuse(models.build(recipe_from_json(card["recipe"])))
     shapes = [tuple(weight.shape) for weight in model.weights]
     if [array.shape for array in arrays] != shapes:
         raise ModelError(

@@ -1,16 +1,14 @@
-"""Model files: where one came from, whether it is one, and whether it fits the classifier.
+"""The one resolver: a run, a file, a folder or a shipped model, by whatever names it.
 
 Importing this module imports no TensorFlow; `load_keras_model` does.
 """
 
 import json
+import re
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from cifar_utils.data.preprocessing import IMAGE_SIZE
 from cifar_utils.errors import ModelError, RunError
 from cifar_utils.evaluation.calibration import Calibration
 from cifar_utils.inference import pretrained
@@ -19,11 +17,14 @@ from cifar_utils.runs.store import list_runs
 from cifar_utils.text import first_line, suggest
 
 SHIPPED = "fast"  # what is used where no model is named
-KERAS_SUFFIX = ".keras"
+KERAS_SUFFIX = ".keras"  # stands for .h5 too: Keras reads both
+SAVED_MODEL = "SavedModel"  # a folder of TensorFlow
 EXPORTED = (".tflite", ".onnx")
 CALIBRATION_FILE = "classifier.json"
-PHOTO = "photo"  # among a model's calibrations: for the surest of a photograph's crops
+PHOTO = "photo"  # among a model's calibrations: for the most confident of a photo's crops
 HOW_TO_GET_A_RUN = "Make one with 'python -m cifar_utils run' or the notebook 03_training."
+# What C++ libraries put in front of their reason: "…/model.cc:256 onnxruntime::Model(…&) ".
+CODE_PLACE = re.compile(r"\S+\.(?:cc|cpp|h):\d+\s+(?:[\w:~<>]+(?:\(.*?\))?\s+(?=[A-Z]))?")
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,17 @@ class ModelSource:
     """Where a model came from.
 
     Attributes:
-        path: The file that was named, or the one that a run folder is known by.
+        path: The model's file or, for a SavedModel, its folder.
         files: The same network in the formats that are there: a dict from suffix (".tflite",
-            ".onnx", ".keras") to path.
+            ".onnx", ".keras", "SavedModel") to path.
         run_name, recipe, dataset: Names from the run's `run.json`; None for a file without one.
         shipped: Whether these are the weights that ship with the package.
-        calibration: What was fitted on images that the model never learnt from: a dict from a kind
-            of views, or `PHOTO`, to a `calibration.Calibration`; empty where nothing was.
+        calibration: What was fitted on images that the model was not trained on: a dict from a
+            kind of views, or `PHOTO`, to a `calibration.Calibration`; empty where nothing was.
+        run_dir: The run's folder, or None.
+        named: The file or folder that was asked for: `find_model(named)` finds the same again.
+        contract: A sentence on the inputs and outputs of a file without a `run.json`, as
+            `Classifier.load` found them.
     """
 
     path: Path
@@ -47,34 +52,41 @@ class ModelSource:
     dataset: str | None = None
     shipped: bool = False
     calibration: dict = field(default_factory=dict)
+    run_dir: Path | None = None
+    named: Path | None = None
+    contract: str = ""
 
     @property
     def synthetic(self) -> bool:
-        """Whether the model has only ever seen drawn pictures."""
+        """Whether the model was trained on drawings only."""
         return self.dataset == "synthetic"
+
+    @property
+    def foreign(self) -> bool:
+        """Whether nothing is known of the model but its file."""
+        return not self.shipped and self.run_name is None
 
     def __str__(self):
         where = relative_to_project(self.path)
         if self.shipped:
-            return (
+            text = (
                 f"Model {self.recipe}, whose weights ship with the package (trained on CIFAR-10;"
                 " cifar_utils.inference.pretrained.read_card tells the rest)."
             )
-        if self.run_name is None:
-            return (
-                f"Model {where}, which has no run.json: taken for the documented model (RGB / 255 "
-                "in, softmax out, classes in CIFAR-10's order)."
+        elif self.foreign:
+            text = f"Model {where}, which has no run.json; classes in CIFAR-10's order."
+        elif self.synthetic:
+            text = (
+                f"Model {where}: run {self.run_name}, recipe {self.recipe}. TRAINED ON SYNTHETIC"
+                " DATA, NOT CIFAR-10: it knows simple drawings only, and its predictions for"
+                " photos mean nothing."
             )
-        text = f"Model {where}: run {self.run_name}, recipe {self.recipe}"
-        if self.synthetic:
-            return (
-                f"{text}. TRAINED ON SYNTHETIC DATA, NOT CIFAR-10: it knows simple drawings only, "
-                "and its answers about photographs mean nothing."
-            )
-        text += f", trained on {'CIFAR-10' if self.dataset == 'cifar10' else self.dataset}."
-        if PHOTO in self.calibration and self.calibration[PHOTO].threshold > 1:
-            text += " It calls every answer about a photo unsure: too many of these were wrong."
-        return text
+        else:
+            data = "CIFAR-10" if self.dataset == "cifar10" else self.dataset
+            text = f"Model {where}: run {self.run_name}, recipe {self.recipe}, trained on {data}."
+            if PHOTO in self.calibration and self.calibration[PHOTO].threshold > 1:
+                text += " It is never confident about a photo: too many predictions were wrong."
+        return f"{text} {self.contract}".strip()
 
 
 def find_model(source=None) -> ModelSource:
@@ -82,10 +94,11 @@ def find_model(source=None) -> ModelSource:
 
     Args:
         source: None for the weights that ship with the package; a run folder or a run's name; a
-            `.keras`, `.h5`, `.tflite` or `.onnx` file; or the name of shipped weights.
+            `.keras`, `.h5`, `.tflite` or `.onnx` file; a SavedModel folder; or the name of shipped
+            weights. A run goes before shipped weights of the same name.
 
     Returns:
-        A `ModelSource`, with what the `run.json` beside the file tells.
+        A `ModelSource`, with what the `run.json` beside the file states.
 
     Raises:
         RunError: If the run has no weights yet.
@@ -94,22 +107,27 @@ def find_model(source=None) -> ModelSource:
     if source is None:
         return find_shipped()
     path = expand_home(source)
-    holds_model = path.is_file() or (path / "run.json").is_file()
+    holds_model = path.is_file() or any(
+        (path / name).is_file() for name in ("run.json", "saved_model.pb")
+    )
     if not holds_model and path.name == str(source):  # a bare name; other folders may have it too
         if (runs_dir() / path).is_dir():
             path = runs_dir() / path
         elif str(source) in pretrained.list_pretrained():
             return find_shipped(str(source))
+    if (path / "saved_model.pb").is_file():
+        return _describe_source(path, {SAVED_MODEL: path})
     if path.is_dir():
         files = _files_of_run(path)
-        return _describe_source(files.get(KERAS_SUFFIX) or next(iter(files.values())), files)
+        known_by = files.get(KERAS_SUFFIX) or next(iter(files.values()))
+        return _describe_source(known_by, files, named=path)
     _check_file(path)
     suffix = path.suffix.lower()
     return _describe_source(path, {suffix if suffix in EXPORTED else KERAS_SUFFIX: path})
 
 
 def find_shipped(name=SHIPPED) -> ModelSource:
-    """Return where weights that ship with the package lie; their exported file is verified.
+    """Return where weights that ship with the package are; their exported file is verified.
 
     Raises:
         ModelError: If there are none of that name, or the file is not the card's.
@@ -150,8 +168,9 @@ def _files_of_run(folder):
             f" it with 'python -m cifar_utils run --name {folder.name} --resume'."
         )
     raise RunError(
-        f"{folder} is no run folder: it holds neither model.keras nor run.json. Give a folder from "
-        f"outputs/runs, or a .keras, .h5, .tflite or .onnx file. {HOW_TO_GET_A_RUN}"
+        f"{folder} is no run folder and no SavedModel: it holds neither model.keras nor run.json"
+        " nor saved_model.pb. Give a folder from outputs/runs, or a .keras, .h5, .tflite or .onnx"
+        f" file. {HOW_TO_GET_A_RUN}"
     )
 
 
@@ -168,7 +187,7 @@ def _check_file(path):
     if suffix not in (KERAS_SUFFIX, ".h5", ".hdf5", *EXPORTED):
         raise ModelError(
             f"{path.name} is no model file by its name. Expected is one that ends in .keras, .h5,"
-            " .tflite or .onnx; a picture goes into image_path, not model_path."
+            " .tflite or .onnx; an image goes into image_path, not model_path."
         )
     if suffix == KERAS_SUFFIX and not zipfile.is_zipfile(path):
         raise ModelError(
@@ -189,7 +208,7 @@ def _check_file(path):
 
 
 def _check_hdf5(path):
-    """Refuse an HDF5 file that is damaged or holds no whole model."""
+    """Refuse an HDF5 file that is cut short or holds no whole model."""
     import h5py  # Keras brings it
 
     try:
@@ -206,7 +225,7 @@ def _check_hdf5(path):
         )
 
 
-def _describe_source(path, files):
+def _describe_source(path, files, named=None):
     """Read the `run.json` and the `classifier.json` of a model file's run, if it has one."""
     folder = path.parent.parent if path.parent.name == "exports" else path.parent
     try:
@@ -216,7 +235,7 @@ def _describe_source(path, files):
         dataset = (run.get("dataset") or {}).get("name")
         name = run.get("name") or folder.name
     except (OSError, ValueError, AttributeError):
-        return ModelSource(path, files)
+        return ModelSource(path, files, named=named or path)
     try:
         text = (folder / CALIBRATION_FILE).read_text(encoding="utf-8")
         calibration = _read_calibration(json.loads(text)["calibration"])
@@ -224,93 +243,97 @@ def _describe_source(path, files):
         calibration = {}  # made by an older version, or nothing was held out
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
-            f"{folder / CALIBRATION_FILE} is damaged ({error!r}). Delete it: the model then"
-            " answers without knowing when it is unsure."
+            f"{folder / CALIBRATION_FILE} cannot be used ({error!r}). Delete it: the model then"
+            " predicts without knowing when it is not confident."
         ) from None
-    return ModelSource(path, files, name, recipe, dataset, False, calibration)
+    return ModelSource(
+        path, files, name, recipe, dataset, False, calibration, folder, named or path
+    )
+
+
+# ---------- loading with Keras ------------------------------------------------------------------
+
+
+def load_run_model(run):
+    """Load a run's trained network, for notebook 04.
+
+    Args:
+        run: A `runs.Run`.
+
+    Returns:
+        A `keras.Model`, as `load_keras_model` returns it.
+
+    Raises:
+        RunError: If it has none.
+        ModelError: If it cannot be read with the installed versions.
+    """
+    path = run.path("model.keras")
+    if not path.exists():
+        raise RunError(
+            f"Run {run.name!r} has no model.keras yet. Finish notebook 03 with run_name"
+            f" {run.name!r} first."
+        )
+    return load_keras_model(path)
 
 
 def load_keras_model(path):
     """Load a whole Keras model, or shipped weights, for inference; this imports Keras.
+
+    Args:
+        path: A `.keras` or `.h5` file, or the `.npz` of shipped weights.
+
+    Returns:
+        An uncompiled `keras.Model`.
 
     Raises:
         ModelError: If this version of Keras cannot load it.
     """
     from cifar_utils.backend import keras
 
-    if Path(path).suffix == ".npz":  # the weights that ship
-        return pretrained.load_pretrained(Path(path).stem)
+    path = Path(path)
+    if path.suffix == ".npz":  # the weights that ship
+        return pretrained.load_pretrained(path.stem)
     try:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises anything from KeyError to zipfile.BadZipFile
-        reason = first_line(error)
         raise ModelError(
-            f"Keras {keras.__version__} cannot load {path.name}: {reason} Some Keras files load "
-            "only in the version that wrote them (a run's run.json names it); install that one, or "
-            "train again."
+            f"Keras {keras.__version__} cannot load {path.name}: {find_reason(error)}"
+            f" {_read_version(path)} Where it is the version that matters, install that one;"
+            " or save the model without what the message names."
         ) from error
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = False  # XLA halves the speed on a CPU, and compiling takes seconds
     return model
 
 
-def find_shapes(model):
-    """Return the shapes of one image and of the answer to it of a Keras model.
+def _read_version(path):
+    """Say which version of Keras wrote a file, where the file says it."""
+    try:
+        if path.suffix == KERAS_SUFFIX:
+            with zipfile.ZipFile(path) as parts:
+                version = json.loads(parts.read("metadata.json"))["keras_version"]
+        else:
+            import h5py
 
-    With more inputs or outputs than one, or none that are known, they are shapes that fit nothing.
-    """
-    found = [
-        [tuple(tensor.shape[1:]) for tensor in tensors or ()]
-        for tensors in (model.inputs, model.outputs)
-    ]
-    return tuple(shapes[0] if len(shapes) == 1 else tuple(shapes) for shapes in found)
-
-
-def check_shapes(shapes, path, num_classes):
-    """Refuse, by ModelError, a model that does not take 32×32×3 or does not give ten outputs.
-
-    Args:
-        shapes: Of one image, and of the answer to it.
-        path: The model's file, for the message.
-        num_classes: How many probabilities are expected.
-    """
-    expected = ((IMAGE_SIZE, IMAGE_SIZE, 3), (num_classes,))
-    for what, found, wanted in zip(("takes", "gives"), shapes, expected, strict=True):
-        if tuple(found) != wanted:
-            raise ModelError(
-                f"{path.name} does not fit: per image it {what} {tuple(found) or 'nothing known'},"
-                f" expected is {wanted}. The classifier needs RGB images of 32x32 in and one "
-                f"probability for each of CIFAR-10's {num_classes} classes out; choose another "
-                "model."
-            )
+            with h5py.File(path) as file:
+                version = file.attrs["keras_version"]
+    except Exception:  # an unreadable file may raise anything here too
+        return "It does not say which version wrote it."
+    return f"It was written by Keras {version}."
 
 
-def check_input(input_type, path):
-    """Refuse, by ModelError, a model whose input is neither bytes nor float32."""
-    if input_type not in (np.uint8, np.float32):
-        raise ModelError(
-            f"{path.name} does not fit: it takes {input_type}, and expected is uint8 (0 to 255) or"
-            " float32 (0 to 1). Export it again with 'python -m cifar_utils export'."
-        )
+def find_reason(error, most=300) -> str:
+    """Return the part of a library's message that holds the reason, as a sentence.
 
-
-def check_probabilities(probs, path):
-    """Refuse outputs that are not probabilities: logits, or NaN from a training that diverged.
+    Keras prints a whole configuration before it, ONNX Runtime a place in its C++ code.
 
     Args:
-        probs: (n, 10), what the model answered to some images.
-        path: The model's file, for the message.
-
-    Raises:
-        ModelError: If a row is not finite, or is no distribution.
+        error: An exception.
+        most: Characters to return.
     """
-    if not np.isfinite(probs).all():
-        raise ModelError(
-            f"{path.name} answers with NaN: its training diverged. Train again, with a smaller "
-            "learning_rate."
-        )
-    if probs.min() < -1e-3 or np.abs(probs.sum(axis=1) - 1).max() > 1e-2:
-        raise ModelError(
-            f"{path.name} does not answer with probabilities (a first row: "
-            f"{np.round(probs[0], 2).tolist()}). End the model with a softmax and save it again."
-        )
+    text = str(error).strip() or type(error).__name__
+    # Nested models: each level repeats what its part said, the innermost last.
+    text = text.rpartition("Exception encountered:")[2].strip() or text
+    text = re.sub(r"^\[ONNXRuntimeError\](?: : \w+)* : (?:Load model from .*? failed:)?", "", text)
+    text = first_line(" ".join(CODE_PLACE.sub("", text).split()), most)
+    return text if text.endswith((".", "!", "?")) else f"{text}."

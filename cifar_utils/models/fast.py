@@ -3,9 +3,8 @@
 After airbench (Jordan, "94 % on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498).
 """
 
-import functools
-
 from cifar_utils.backend import keras
+from cifar_utils.data.preprocessing import scale_images
 from cifar_utils.models.layers import (
     FusedBatchNormalization,
     FusedGelu,
@@ -17,47 +16,37 @@ PATCH_SIZE = 2
 # Of batch normalisation. airbench's 1e-12 would divide a map that is zero everywhere by nearly
 # nothing; the variances of real maps are far above both.
 BN_EPSILON = 1e-6
+WHITENING_IMAGES = 5_000  # airbench's number: 4.8 million patches for twelve directions
 
 
-def build_fast_network(recipe, num_classes=10, training=False):
-    """Build the fast network.
+def build_fast_network(recipe, num_classes=10):
+    """Build the fast network as it is trained: fused layers, initial weights, images of any size.
 
     A 2x2 whitening convolution; three blocks of two 3x3 convolutions, the first of them pooled,
     each batch-normalised (without a learnt scale, as in airbench) and passed through a GELU; the
     maximum of each map; one dense layer, its outputs scaled down.
 
     Args:
-        recipe: A `recipes.Recipe`; its `widths`, `whitening`, `identity`, `bn_momentum` and
+        recipe: A `runs.Recipe`; its `widths`, `whitening`, `identity`, `bn_momentum` and
             `logit_scale` are used.
         num_classes: Number of outputs.
-        training: Whether to build it for training: with its initial weights (all but those of
-            `whitening`, which needs `adapt`), fused normalisation and activation, and for images of
-            any size. Else of Keras's own layers, for 32x32; `set_weights` takes the other's.
 
     Returns:
-        An uncompiled `keras.Model` from float32 images (n, 32, 32, 3) in [0, 1] to class
-        probabilities (n, num_classes).
+        An uncompiled `keras.Model` from float32 images (n, side, side, 3) in [0, 1] to class
+        probabilities (n, num_classes). Call `adapt_whitening` before training it; `layers.unfuse`
+        gives the form that is saved.
     """
     layers = keras.layers
-    norm = FusedBatchNormalization if training else layers.BatchNormalization
-    gelu = FusedGelu if training else functools.partial(layers.Activation, "gelu")
-    size = None if training else 32
-    stack = [keras.Input((size, size, 3), name="images")]
-    if training and recipe.whitening:
+    stack = [keras.Input((None, None, 3), name="images")]
+    if recipe.whitening:
         stack.append(PatchWhitening(PATCH_SIZE, name="whitening"))
     else:
+        filters = 2 * PATCH_SIZE**2 * 3
         stack.append(
-            layers.Conv2D(
-                2 * PATCH_SIZE**2 * 3,
-                PATCH_SIZE,
-                trainable=not recipe.whitening,
-                kernel_initializer=_make_spread(),
-                name="whitening",
-            )
+            layers.Conv2D(filters, PATCH_SIZE, kernel_initializer=make_spread(), name="whitening")
         )
-    stack.append(gelu(name="whitening_gelu"))
-    # What is saved shall load without our initialiser; its weights replace all of them anyway.
-    make_kernels = PartialIdentity if training and recipe.identity else _make_spread
+    stack.append(FusedGelu(name="whitening_gelu"))
+    make_kernels = PartialIdentity if recipe.identity else make_spread
     for block, filters in enumerate(recipe.widths, start=1):
         for place in (1, 2):
             name = f"conv{block}_{place}"
@@ -74,13 +63,13 @@ def build_fast_network(recipe, num_classes=10, training=False):
             if place == 1:
                 stack.append(layers.MaxPooling2D(2, name=f"pool{block}"))
             stack += [
-                norm(
+                FusedBatchNormalization(
                     momentum=recipe.bn_momentum,
                     epsilon=BN_EPSILON,
                     scale=False,
                     name=f"{name}_bn",
                 ),
-                gelu(name=f"{name}_gelu"),
+                FusedGelu(name=f"{name}_gelu"),
             ]
     stack += [
         layers.GlobalMaxPooling2D(name="pool"),
@@ -89,7 +78,7 @@ def build_fast_network(recipe, num_classes=10, training=False):
             use_bias=False,
             dtype="float32",
             name="logits",
-            kernel_initializer=_make_spread(),
+            kernel_initializer=make_spread(),
         ),
         layers.Rescaling(recipe.logit_scale, dtype="float32", name="scaled_logits"),
         # float32 whatever the precision of the rest: half precision loses small classes.
@@ -98,6 +87,18 @@ def build_fast_network(recipe, num_classes=10, training=False):
     return keras.Sequential(stack, name="fast_cnn")
 
 
-def _make_spread():
+def adapt_whitening(model, images):
+    """Compute the whitening filters of a freshly built fast network; does nothing to others.
+
+    Args:
+        model: From `build_fast_network`.
+        images: uint8 training images; the first `WHITENING_IMAGES` of them are used.
+    """
+    for layer in model.layers:
+        if isinstance(layer, PatchWhitening):
+            layer.adapt(scale_images(images[:WHITENING_IMAGES]))
+
+
+def make_spread():
     """Return an initialiser of random weights, spread as PyTorch spreads them by default."""
     return keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")

@@ -1,15 +1,20 @@
-"""Layers and initialisers of the networks that Keras does not have, on any backend.
+"""Layers and initialisers that Keras does not have, and their exchange for Keras's own.
 
 They follow airbench (Jordan, "94 % on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498).
+A network is trained with our fused layers (`fuse`) and saved with Keras's own (`unfuse`), so that
+the file loads wherever Keras does. Both compute the same function from the same weights.
 """
 
 import functools
+import json
 import math
 import sys
 
 import numpy as np
 
-from cifar_utils.backend import keras
+from cifar_utils.backend import keras, pinned_settings
+from cifar_utils.data.augmentation import IMAGE_SIZE
+from cifar_utils.errors import ModelError
 
 PACKAGE = "cifar_utils"
 WHITENING_EPSILON = 5e-4  # added to the variances, so that faint directions are not blown up
@@ -236,3 +241,164 @@ def _make_tf_gelu():
         return outputs, lambda upstream: tf.ensure_shape(backward(inputs, upstream), inputs.shape)
 
     return gelu
+
+
+def fuse(model):
+    """Rebuild a network for training: the same layers and values, with the fused kernels.
+
+    Args:
+        model: A Sequential or functional `keras.Model` of Keras's own layers.
+
+    Returns:
+        An uncompiled model that trains as `model` would, faster. It has the values of all of its
+        variables, the states of its dropout layers among them, and the number format that is set
+        when it is made (`training.use_precision`), but for its last layer, which stays float32.
+    """
+    fused = _rebuild(model, _fuse_layer)
+    return _copy_variables(model, fused)
+
+
+def unfuse(model):
+    """Rebuild a network as it is saved: of Keras's own layers, float32, for images of 32x32.
+
+    Args:
+        model: What `fuse` or `build_fast_network` returned, trained or not.
+
+    Returns:
+        An uncompiled model that computes the same function and needs Keras alone to load.
+    """
+    with pinned_settings():
+        return _copy_variables(model, _rebuild(model, _unfuse_layer))
+
+
+def describe_network(model):
+    """Describe what a network computes: its layers with their settings, without their names.
+
+    Args:
+        model: A Sequential or functional `keras.Model`; its fused form gives the same as its own.
+
+    Returns:
+        JSON-ready; equal for two networks exactly if they are the same but for their weights.
+    """
+    config = model.get_config()
+    if "layers" not in config:  # a class of its own: its configuration is all that is known
+        return json.loads(json.dumps(config, default=str))
+    entries = [_unfuse_layer(json.loads(json.dumps(entry)), model) for entry in config["layers"]]
+    places = {entry["config"]["name"]: place for place, entry in enumerate(entries)}
+
+    def clean(value, is_link=False):
+        if isinstance(value, dict):
+            return {
+                key: clean(part, is_link or key in ("inbound_nodes", "keras_history"))
+                for key, part in value.items()
+                if key not in ("name", "dtype", "module", "registered_name", "build_config")
+            }
+        if isinstance(value, list):
+            return [clean(part, is_link) for part in value]
+        return places.get(value, value) if is_link and isinstance(value, str) else value
+
+    return clean(entries)
+
+
+def describe_layers(model):
+    """List the layers of a model, for a table and the diagram.
+
+    Args:
+        model: A built Keras model.
+
+    Returns:
+        Rows `(name, kind, output_shape, parameters, activation)`: the shape without the batch, the
+        activation "" where a layer has none.
+    """
+    return [
+        (
+            layer.name,
+            type(layer).__name__,
+            tuple(layer.output.shape[1:]),
+            layer.count_params(),
+            _name_activation(layer),
+        )
+        for layer in model.layers
+    ]
+
+
+def _name_activation(layer):
+    """Return "relu", "gelu", "softmax" …, or "" for a layer that has no activation."""
+    if isinstance(layer, FusedGelu):
+        return "gelu"
+    name = getattr(getattr(layer, "activation", None), "__name__", "linear")
+    return "" if name == "linear" else name
+
+
+def _rebuild(model, change):
+    """Build a model again from its configuration, each layer's entry changed by `change`."""
+    config = model.get_config()
+    if "layers" not in config:
+        raise ModelError(
+            f"{type(model).__name__} is a class of its own. Write the network with"
+            " keras.Sequential or keras.Model(inputs, outputs)."
+        )
+    config["layers"] = [
+        # Without it layers are built within the model, and its name begins the weights' paths.
+        {key: value for key, value in change(entry, model).items() if key != "build_config"}
+        for entry in config["layers"]
+    ]
+    return type(model).from_config(config)
+
+
+def _copy_variables(source, target):
+    """Give `target` the values of all variables of `source`, which are in the same order."""
+    for old, new in zip(source.variables, target.variables, strict=True):
+        new.assign(old)
+    return target
+
+
+def _fuse_layer(entry, model):
+    """Return a layer's entry in the configuration for training."""
+    layer_config = entry["config"]
+    if entry["class_name"] == "BatchNormalization":
+        entry = _exchange(entry, FusedBatchNormalization)
+    elif entry["class_name"] == "Activation" and layer_config["activation"] == "gelu":
+        layer_config = {name: layer_config[name] for name in ("name", "trainable", "dtype")}
+        entry = _exchange(entry, FusedGelu, layer_config)
+    if entry["class_name"] != "InputLayer":
+        # A softmax in half precision loses small classes.
+        is_last = layer_config["name"] == model.layers[-1].name
+        entry["config"]["dtype"] = "float32" if is_last else keras.config.dtype_policy().name
+    return entry
+
+
+def _unfuse_layer(entry, model):
+    """Return a layer's entry in the configuration that is saved."""
+    layer_config, kind = entry["config"], entry["class_name"]
+    if kind == "InputLayer":
+        _, *sides, channels = layer_config["batch_shape"]
+        layer_config["batch_shape"] = [None, *(side or IMAGE_SIZE for side in sides), channels]
+        return entry
+    if kind == "FusedBatchNormalization":
+        entry = _exchange(entry, keras.layers.BatchNormalization)
+    elif kind == "FusedGelu":
+        entry = _exchange(entry, keras.layers.Activation, layer_config | {"activation": "gelu"})
+    elif kind == "PatchWhitening":
+        *_, filters = model.get_layer(layer_config["name"]).kernel.shape
+        plain = keras.layers.Conv2D(
+            filters, layer_config["patch_size"], trainable=False, name=layer_config["name"]
+        )
+        entry = _exchange(entry, keras.layers.Conv2D, plain.get_config())
+    # What is saved shall load without our initialiser; its weights replace all of them anyway.
+    initializer = entry["config"].get("kernel_initializer")
+    if initializer and "PartialIdentity" in (initializer.get("registered_name") or ""):
+        spread = keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
+        entry["config"]["kernel_initializer"] = keras.saving.serialize_keras_object(spread)
+    entry["config"]["dtype"] = "float32"
+    return entry
+
+
+def _exchange(entry, kind, layer_config=None):
+    """Return a layer's entry with another class, and perhaps another configuration."""
+    return entry | {
+        "module": kind.__module__,
+        "class_name": kind.__name__,
+        "registered_name": keras.saving.get_registered_name(kind),
+        "config": layer_config or entry["config"],
+    }

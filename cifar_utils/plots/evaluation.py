@@ -5,8 +5,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cifar_utils.evaluation.uncertainty import METRIC_NAMES
 from cifar_utils.plots.style import (
+    BLACK,
     BLUE,
     FAINT,
     FONT,
@@ -14,58 +14,97 @@ from cifar_utils.plots.style import (
     INK,
     MUTED,
     ORANGE,
+    PURPLE,
     RED,
     SMALL,
     new_figure,
     percent,
     percent_axis,
-    show_picture,
+    say_missing,
+    show_image,
     style_axes,
 )
 
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "f1_weighted": "weighted F1",
+    "recall_weighted": "weighted recall",
+}
 
-def plot_metrics_vs_documented(metrics: dict, documented: dict, without_errors=None) -> Figure:
-    """Draw each metric with its interval beside the documented value.
+
+def plot_metrics(results: dict, documented: dict, title: str) -> Figure:
+    """Draw the metrics of one or several results, with their intervals, and the original's.
 
     Args:
-        metrics: From `evaluation.compute_metrics`.
-        documented: Metric → documented value, such as `evaluation.DOCUMENTED`.
-        without_errors: From `evaluation.compute_metrics_without_label_errors`, or None; its
-            accuracy gets a row of its own.
+        results: Name → metrics as in `metrics.json`. Without any, only the original's values are
+            drawn, and a line states where the results are.
+        documented: Metric → value of the original system, such as `evaluation.DOCUMENTED`; None
+            as a value draws none.
+        title: Title of the figure.
     """
-    rows = [(METRIC_NAMES.get(name, name), metrics[name], documented[name]) for name in documented]
-    if without_errors:
-        name = f"accuracy without\n{without_errors['excluded']} disputed labels"
-        rows.append((name, without_errors["accuracy"], None))
-    figure = new_figure("This run and the documented system", 0.62 * len(rows) + 1.35)
-    axes = style_axes(figure.subplots(), "", "test score, with its 95 % interval", grid="x")
-    for y, (_, entry, known) in enumerate(rows):
-        value, low, high = entry["value"], entry["low"], entry["high"]
-        axes.errorbar(
-            value, y, xerr=[[value - low], [high - value]], fmt="o", color=BLUE, markersize=8,
-            capsize=5, linewidth=2, label="this run" if y == 0 else None,
-        )  # fmt: skip
-        text = f"{percent(value, 2)}  ({100 * low:.2f} to {100 * high:.2f})"
-        axes.annotate(
-            text, (value, y), (0, 9), textcoords="offset points", ha="center", fontsize=SMALL
-        )
+    n = max(len(results), 1)
+    figure = new_figure(title, 1.5 + 0.3 * n * len(documented))
+    axes = style_axes(figure.subplots(), "", "score on the test set, 95 % interval", grid="x")
+    if not results:
+        say_missing(axes)
+    styles = [(BLUE, "o"), (GREEN, "s"), (PURPLE, "^"), (ORANGE, "D")]
+    for y, (metric, known) in enumerate(documented.items()):
         if known is not None:
-            label = "documented" if y == 0 else None
-            axes.plot((known, known), (y - 0.3, y + 0.3), color=RED, linewidth=3, label=label)
-    ends = [v for _, entry, known in rows for v in (entry["low"], entry["high"], known)]
-    ends = [v for v in ends if v is not None]
-    # Room on both sides for the numbers above the points.
-    margin = 0.3 * max(max(ends) - min(ends), 0.02)
-    axes.set_xlim(min(ends) - margin, max(ends) + margin)
-    labels = [
-        name if known is None else f"{name}\n(documented {percent(known, 2)})"
-        for name, _, known in rows
-    ]
-    axes.set_yticks(range(len(rows)), labels, fontsize=SMALL + 0.5)
-    axes.set_ylim(len(rows) - 0.55, -0.65)
+            label = "original system" if y == 0 else None
+            axes.plot((known, known), (y - 0.42, y + 0.42), color=RED, linewidth=3, label=label)
+        for i, (name, metrics) in enumerate(results.items()):
+            value, low, high = (metrics[metric][key] for key in ("value", "low", "high"))
+            colour, marker = styles[i % len(styles)]
+            place = y + (i - (n - 1) / 2) * 0.75 / n
+            axes.errorbar(
+                value, place, xerr=[[value - low], [high - value]], fmt=marker, color=colour,
+                markersize=7, capsize=4, linewidth=2, label=name if y == 0 else None,
+            )  # fmt: skip
+            axes.annotate(
+                percent(value, 2), (high, place), (7, 0), textcoords="offset points",
+                va="center", fontsize=SMALL,
+            )  # fmt: skip
+    axes.margins(x=0.16)
+    axes.set_yticks(range(len(documented)), [METRIC_NAMES.get(name, name) for name in documented])
+    axes.set_ylim(len(documented) - 0.45, -0.55)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     percent_axis(axes.xaxis, 1)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=FONT)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT)
+    return figure
+
+
+def plot_test_set_leak(leak: dict | None) -> Figure:
+    """Draw the test accuracy of every epoch, and what it does not share with the validation's.
+
+    Args:
+        leak: What `benchmarks/test_set_leak.py` wrote; None draws empty axes that state where it
+            is. No result of this project was chosen by these test accuracies.
+    """
+    figure = new_figure("Choosing the epoch by the test set", 4.6)
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 2))
+    style_axes(upper, "test accuracy", "", "accuracy", "y")
+    style_axes(lower, "test minus validation accuracy", "epoch", "points", "y")
+    if leak is None:
+        say_missing(upper)
+        return figure
+    validation, test = (np.asarray(leak["by_epoch"][name]) for name in ("validation", "test"))
+    epochs = np.arange(1, len(test) + 1)
+    upper.plot(epochs, test, color=BLUE, linewidth=1.2)
+    for (name, choice), marker in zip(leak["choices"].items(), ("s", "o", "*"), strict=True):
+        upper.plot(
+            choice["epoch"], choice["value"], marker, color=BLACK, markersize=9, zorder=4,
+            markerfacecolor=BLACK if marker == "*" else "none", linestyle="none", clip_on=False,
+            label=f"{name}: {percent(choice['value'], 2)}",
+        )  # fmt: skip
+    # The first epochs are far below; what is chosen is chosen at the top.
+    upper.set_ylim(test.max() - 0.1, test.max() + 0.01)
+    upper.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    percent_axis(upper.yaxis)
+    lower.bar(epochs, 100 * (test - validation), color=MUTED, width=0.8)
+    lower.axhline(0, color=INK, linewidth=0.8)
+    lower.set_xlim(0.4, len(test) + 0.6)
+    lower.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=SMALL)
     return figure
 
 
@@ -78,17 +117,15 @@ def plot_confusion_matrix(confusion: np.ndarray, class_names: tuple[str, ...]) -
     """
     confusion = np.asarray(confusion)
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    figure = new_figure("Confusion matrix (images)", 6.3)
-    axes = figure.subplots()
+    figure = new_figure("Confusion matrix (number of images)", 6.3)
+    axes = style_axes(figure.subplots(), "", "predicted class", "given class")
     # A square root, so that a class confused in 5 % of cases differs visibly from one in 0 %.
     # One hue from white on: zero must look empty, and lightness alone carries the value.
-    picture = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), aspect="auto")
+    drawn = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), aspect="auto")
     places = np.arange(len(class_names))
     axes.set_xticks(places, class_names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(places, class_names)
     axes.tick_params(length=0, labelsize=FONT)
-    axes.set_xlabel("predicted class", fontsize=FONT)
-    axes.set_ylabel("given class", fontsize=FONT)
     axes.spines[:].set_visible(False)
     for (row, column), count in np.ndenumerate(confusion):
         axes.text(
@@ -96,7 +133,7 @@ def plot_confusion_matrix(confusion: np.ndarray, class_names: tuple[str, ...]) -
             color="white" if shares[row, column] > 0.3 else INK, fontsize=FONT,
             fontweight="bold" if row == column else "normal",
         )  # fmt: skip
-    bar = figure.colorbar(picture, ax=axes, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1], pad=0.02, aspect=30)
+    bar = figure.colorbar(drawn, ax=axes, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1], pad=0.02, aspect=30)
     bar.ax.set_yticklabels(["0 %", "1 %", "5 %", "20 %", "50 %", "100 %"], fontsize=SMALL)
     bar.set_label("share of the given class", fontsize=SMALL)
     bar.outline.set_visible(False)
@@ -111,7 +148,7 @@ def plot_class_scores(rows: list[dict]) -> Figure:
     """
     rows = sorted(rows, key=lambda row: -row["f1"]["value"])
     figure = new_figure("Precision, recall and F1 by class", 0.5 * len(rows) + 1.4)
-    axes = style_axes(figure.subplots(), "", "score, with its 95 % interval", grid="x")
+    axes = style_axes(figure.subplots(), "", "score on the test set, 95 % interval", grid="x")
     places = np.arange(len(rows))
     axes.hlines(places[1:] - 0.5, 0, 1, color=FAINT, linewidth=0.8)
     for name, label, colour, marker, shift in (
@@ -160,14 +197,14 @@ def plot_mistakes(
         return figure
     disputed = np.zeros(len(images), bool) if disputed is None else np.asarray(disputed)
     rows = -(-len(images) // columns)
-    figure = new_figure(title, 1.83 * rows + 0.8)
+    figure = new_figure(title, 1.9 * rows + 0.8)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for place, image, label, row, flag in zip(axes, images, labels, probs, disputed, strict=False):
         predicted = int(row.argmax())
+        show_image(place, image, f"given: {class_names[label]}")
         # Whole percents: with more, the longest name would run out of the last column.
-        caption = f"{class_names[predicted]} {row[predicted]:.0%}".replace("%", " %")
-        show_picture(place, image, f"given: {class_names[label]}")
-        place.set_xlabel(f"→ {caption}", fontsize=SMALL, fontweight="bold", labelpad=3)
+        caption = f"→ {class_names[predicted]} {percent(row[predicted], 0)}"
+        place.set_xlabel(caption, fontsize=SMALL, fontweight="bold", labelpad=3)
         if flag:
             _mark_disputed(place)
     for place in axes[len(images) :]:
@@ -189,54 +226,59 @@ def _mark_disputed(axes):
     )  # fmt: skip
 
 
-def plot_prediction(
-    picture: np.ndarray,
-    view: np.ndarray,
-    probs: np.ndarray,
-    class_names: tuple[str, ...],
-    top: int = 5,
-    unsure: bool = False,
-) -> Figure:
-    """Draw one picture, what the network saw of it, and the most probable classes.
+def plot_reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = 10) -> Figure:
+    """Draw the accuracy of predictions against the probability that the network gave them.
 
     Args:
-        picture: The picture as it came, uint8 or floats in [0, 1], shape (height, width, 3).
-        view: The 32 x 32 pixels that the network saw, uint8, shape (32, 32, 3).
-        probs: Class probabilities, shape (classes,).
-        class_names: The class names.
-        top: How many classes are drawn.
-        unsure: Whether the answer is called unsure.
+        confidence: Probability of the predicted class, shape (n,).
+        correct: Whether the prediction is correct, bool of shape (n,).
+        bins: Number of bins of equal width between 0 and 1.
     """
-    probs = np.asarray(probs, float)
-    order = np.argsort(-probs, kind="stable")[:top]
-    best = order[0]
-    answer = f"{'unsure: ' if unsure else ''}{class_names[best]}, {percent(probs[best])}"
-    figure = new_figure(f"Prediction: {answer}", 2.9)
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.25))
-    show_picture(left, picture, "the picture", FONT)
-    show_picture(middle, view, "what the network sees", FONT)
-    style_axes(right, "most probable classes", "probability")
-    colours = [BLUE if class_id == best else "#9ecae1" for class_id in order]
-    bars = right.barh(np.arange(len(order)), probs[order], color=colours, height=0.7)
-    right.bar_label(bars, [percent(probs[i]) for i in order], padding=3, fontsize=SMALL)
-    right.set_yticks(np.arange(len(order)), [class_names[i] for i in order])
-    right.invert_yaxis()
-    right.set_xlim(0, 1.3)
-    right.set_xticks([0, 0.5, 1])
-    percent_axis(right.xaxis)
+    edges = np.linspace(0, 1, bins + 1)
+    counts, _ = np.histogram(confidence, edges)
+    sums = np.histogram(confidence, edges, weights=np.asarray(correct, float))[0]
+    means = np.histogram(confidence, edges, weights=confidence)[0]
+    filled = counts > 0
+    figure = new_figure("Reliability: does a probability mean what it states?", 5.2)
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    style_axes(upper, "", "", "accuracy in the bin", "both")
+    style_axes(lower, "", "probability of the predicted class", "images", "y")
+    upper.plot((0, 1), (0, 1), "--", color=MUTED, linewidth=1.5, label="accuracy = probability")
+    x, y = (values[filled] / counts[filled] for values in (means, sums))
+    upper.vlines(x, x, y, color=RED, linewidth=3, alpha=0.5, label="gap")
+    upper.plot(x, y, "o-", color=BLUE, markersize=7, label="this network")
+    upper.set(xlim=(0, 1), ylim=(0, 1.03))
+    upper.legend(frameon=False, fontsize=FONT, loc="lower right")
+    lower.bar(edges[:-1], counts, width=0.92 / bins, align="edge", color=BLUE)
+    lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    lower.yaxis.set_major_formatter("{x:,.0f}")
+    for axis in (upper.yaxis, lower.xaxis):
+        percent_axis(axis)
     return figure
 
 
-def plot_heat_map(picture: np.ndarray, drawn: np.ndarray, label: str) -> Figure:
-    """Draw a picture beside its heat map.
+def plot_threshold(
+    confidence: np.ndarray, correct: np.ndarray, threshold: float | None = None
+) -> Figure:
+    """Draw which share of the images is kept, and its accuracy, for every threshold.
 
     Args:
-        picture: The picture as it came, uint8, shape (height, width, 3).
-        drawn: What `explain.draw_heat_map` made of it, as an array.
-        label: The class that the map is about.
+        confidence: Probability of the predicted class, shape (n,).
+        correct: Whether the prediction is correct, bool of shape (n,).
+        threshold: One to mark, or None.
     """
-    figure = new_figure(f"What spoke for {label}", 2.9)
-    left, right = figure.subplots(1, 2)
-    show_picture(left, picture, "the picture", FONT)
-    show_picture(right, drawn, "bright: hiding it costs the answer", FONT)
+    order = np.argsort(confidence, kind="stable")[::-1]
+    kept = np.arange(1, len(order) + 1)
+    accuracy, thresholds = np.cumsum(np.asarray(correct)[order]) / kept, confidence[order]
+    figure = new_figure("Keep only the predictions above a threshold", 3.6)
+    axes = style_axes(figure.subplots(), "", "threshold (probability)", "share", "both")
+    axes.plot(thresholds, kept / len(order), color=BLUE, linewidth=2, label="images kept")
+    axes.plot(thresholds, accuracy, "--", color=RED, linewidth=2, label="accuracy of these")
+    if threshold is not None and threshold <= 1:
+        label = f"threshold {percent(threshold, 0)}"
+        axes.axvline(threshold, color=BLACK, linestyle=":", linewidth=2, label=label)
+    axes.set(xlim=(0, 1), ylim=(0, 1.03))
+    percent_axis(axes.xaxis)
+    percent_axis(axes.yaxis)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT)
     return figure

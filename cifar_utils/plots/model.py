@@ -1,9 +1,9 @@
-"""A network drawn from the list of its layers, and what its layers answer (notebook 03)."""
+"""A network drawn from the list of its layers, and the outputs of its layers (notebook 03)."""
 
 import math
 
 import numpy as np
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
@@ -15,15 +15,20 @@ from cifar_utils.plots.style import (
     MUTED,
     ORANGE,
     PURPLE,
+    RED,
     SMALL,
     new_figure,
-    show_picture,
+    show_image,
 )
 
+# Red below zero, white at zero, blue above: told apart with any colour vision.
+SIGNED = LinearSegmentedColormap.from_list("signed", [RED, "white", BLUE])
+BLUES = LinearSegmentedColormap.from_list("blues", ["white", BLUE, "#002b45"])
 # Kind of layer, found by how its name begins → the word under the block, colour.
 BLOCKS = {
     "Input": ("image", "#bdbdbd"),
     "Conv": ("conv", BLUE),
+    "PatchWhitening": ("conv", BLUE),
     "Depthwise": ("conv", BLUE),
     "Separable": ("conv", BLUE),
     "Max": ("max pool", ORANGE),
@@ -32,8 +37,9 @@ BLOCKS = {
     "Flatten": ("flatten", "#bdbdbd"),
     "Dense": ("dense", GREEN),
 }
-# Layers that change no shape are named beside the block they follow.
-SHORT = {"BatchNormalization": "BN", "LayerNormalization": "LN", "Activation": "act."}
+# Layers that change no shape are named under the block they follow.
+SHORT = {"BatchNormalization": "BN", "FusedBatchNormalization": "BN", "LayerNormalization": "LN"}
+ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU"}
 SLOTS_PER_ROW = 11
 ROW_HEIGHT = 3.6  # inches
 
@@ -51,7 +57,8 @@ def plot_model_diagram(
     its channels; a vector is a bar as high as the logarithm of its units.
 
     Args:
-        layers: Rows `(name, kind, output shape, parameters)`, as from `models.describe_layers`.
+        layers: Rows `(name, kind, output shape, parameters, activation)`, as from
+            `models.describe_layers`.
         input_shape: Shape of one image; drawn first unless the rows begin with an input.
         title: Title of the figure.
 
@@ -79,19 +86,23 @@ def plot_model_diagram(
 def _group_layers(layers, input_shape):
     """Turn layers into slots; what changes no shape joins the slot before it."""
     layers = [
-        (name, kind, _clean_shape(shape), int(params)) for name, kind, shape, params in layers
+        (kind, _clean_shape(shape), int(params), ACTIVATIONS.get(activation, activation))
+        for _, kind, shape, params, activation in layers
     ]
-    if not layers or not layers[0][1].startswith("Input"):
-        layers.insert(0, ("input", "InputLayer", tuple(input_shape), 0))
+    if not layers or not layers[0][0].startswith("Input"):
+        layers.insert(0, ("InputLayer", tuple(input_shape), 0, ""))
     slots = []
-    for _, kind, shape, params in layers:
+    for kind, shape, params, activation in layers:
         block = next((value for key, value in BLOCKS.items() if kind.startswith(key)), None)
         if block is None and slots and slots[-1]["shape"] == shape:
             slots[-1]["params"] += params
-            slots[-1]["then"].append(SHORT.get(kind, kind.lower()))
+            slots[-1]["then"].append(activation or SHORT.get(kind, kind.lower()))
             continue
         word, colour = block or (kind[:9].lower(), PURPLE)
-        slots.append({"word": word, "colour": colour, "shape": shape, "params": params, "then": []})
+        then = [activation] if activation else []
+        slots.append(
+            {"word": word, "colour": colour, "shape": shape, "params": params, "then": then}
+        )
     return slots
 
 
@@ -163,24 +174,83 @@ def _tint(colour, strength):
     return tuple(1 - strength * (1 - part) for part in to_rgb(colour))
 
 
-def plot_maps(rows: list, title: str) -> Figure:
-    """Draw rows of pictures and feature maps.
+def plot_kernel_steps(image, kernel, steps: dict, title="One kernel, step by step") -> Figure:
+    """Draw an image, a kernel of nine numbers, and what is computed with it.
 
     Args:
-        rows: Lists of `(caption, picture or map)`, equally long: a picture is uint8 of shape
-            (height, width, 3); a map has two dimensions and any values. The maps of one row share
-            one scale of grey, from the row's lowest value (black) to its highest (white).
+        image: uint8 (height, width, 3).
+        kernel: (3, 3).
+        steps: Name to map, two-dimensional; all maps share one scale, whose middle is 0.
         title: Title of the figure.
+
+    Returns:
+        The `Figure`.
     """
-    columns = len(rows[0])
-    figure = new_figure(title, (7.2 / columns + 0.3) * len(rows) + 0.6)
+    figure = new_figure(title, 2.5)
+    places = figure.subplots(1, 2 + len(steps), width_ratios=[1, 0.75, *[1] * len(steps)])
+    show_image(places[0], image, "image")
+    _draw_kernel(places[1], np.asarray(kernel))
+    most = max(np.abs(values).max() for values in steps.values())
+    for place, (name, values) in zip(places[2:], steps.items(), strict=True):
+        shown = place.imshow(values, cmap=SIGNED, vmin=-most, vmax=most, interpolation="nearest")
+        _frame(place, f"{name}, {len(values)}×{len(values[0])}")
+    bar = figure.colorbar(shown, ax=places[2:], orientation="horizontal", aspect=50, pad=0.04)
+    bar.set_label("output: blue above 0, red below, white 0", fontsize=SMALL, color=INK)
+    bar.ax.tick_params(labelsize=SMALL)
+    return figure
+
+
+def _draw_kernel(place, kernel):
+    """Draw the nine numbers of a kernel on their colours."""
+    most = max(np.abs(kernel).max(), 1e-9)
+    place.imshow(kernel, cmap=SIGNED, vmin=-most, vmax=most)
+    for row, column in np.ndindex(kernel.shape):
+        strong = abs(kernel[row, column]) > 0.6 * most
+        place.text(
+            column, row, f"{kernel[row, column]:g}", ha="center", va="center",
+            color="white" if strong else INK, fontsize=SMALL + 2, fontweight="bold",
+        )  # fmt: skip
+    _frame(place, "kernel, 3×3")
+
+
+def _frame(place, caption):
+    """Take the ticks from a map and put its caption above."""
+    place.set(xticks=[], yticks=[])
+    place.spines[:].set_color(FAINT)
+    place.set_title(caption, fontsize=SMALL, color=INK, pad=3)
+
+
+def plot_maps(rows: dict, title: str, shared=True) -> Figure:
+    """Draw rows of images and feature maps.
+
+    Args:
+        rows: Label to a list of `(caption, image or map)`, all equally long: an image is uint8 of
+            shape (height, width, 3); a map has two dimensions and any values.
+        title: Title of the figure.
+        shared: Whether the maps of a row share one scale, drawn beside it, white at its low end.
+            Else each has its own from dark to bright, and its ends stand under it.
+
+    Returns:
+        The `Figure`.
+    """
+    columns = max(len(row) for row in rows.values())
+    figure = new_figure(title, min(6.4 / columns + 0.45, 2.1) * len(rows) + 0.6)
     axes = figure.subplots(len(rows), columns, squeeze=False)
-    for places, row in zip(axes, rows, strict=True):
+    for places, (label, row) in zip(axes, rows.items(), strict=True):
         maps = [np.asarray(values) for _, values in row if np.ndim(values) == 2]
         low, high = min(m.min() for m in maps), max(m.max() for m in maps)
         for place, (caption, values) in zip(places, row, strict=True):
-            if np.ndim(values) == 2:
-                grey = (np.asarray(values) - low) / max(high - low, 1e-9)
-                values = np.repeat(grey[..., None], 3, axis=2)
-            show_picture(place, values, caption)
+            if np.ndim(values) != 2:
+                show_image(place, values, caption)
+                continue
+            limits = {"vmin": low, "vmax": high, "cmap": BLUES} if shared else {"cmap": "cividis"}
+            shown = place.imshow(values, interpolation="nearest", **limits)
+            _frame(place, caption)
+            if not shared:
+                ends = f"{np.min(values):.2g} to {np.max(values):.2g}"
+                place.set_xlabel(ends, fontsize=SMALL, color=MUTED, labelpad=2)
+        places[0].set_ylabel(label, fontsize=SMALL + 1, color=INK)
+        if shared:
+            bar = figure.colorbar(shown, ax=list(places), aspect=12, pad=0.02)
+            bar.ax.tick_params(labelsize=SMALL)
     return figure

@@ -31,7 +31,7 @@ def plot_scaling(histograms: np.ndarray, mean: np.ndarray, std: np.ndarray) -> F
     left, right = figure.subplots(1, 2)
     scaled = np.arange(256) / 255
     style_axes(left, "scaled: x / 255", "value", "density", "y")
-    style_axes(right, "standardised: (x / 255 − mean) / std", "value", "", "y")
+    style_axes(right, "standardised: (x / 255 − mean) / std", "value", "density", "y")
     draw_histograms(left, histograms, scaled, density=True)
     standardised = (scaled - np.reshape(mean, (-1, 1))) / np.reshape(std, (-1, 1))
     draw_histograms(right, histograms, standardised, density=True)

@@ -1,12 +1,11 @@
-"""What the fast network's tricks do, and what they are worth (notebook 06)."""
+"""What the tricks of the fast network do, and what each improves (notebook 06)."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
-from cifar_utils.plots.references import say_missing
 from cifar_utils.plots.style import (
     BLACK,
     BLUE,
@@ -17,31 +16,52 @@ from cifar_utils.plots.style import (
     RED,
     SERIES_STYLES,
     SMALL,
-    WIDTH,
     new_figure,
     percent_axis,
-    show_picture,
     style_axes,
+    to_uint8,
 )
+
+WHOLE = "the whole recipe"  # of an ablation: the name of the training that lacks nothing
+
+
+def plot_image_row(images: np.ndarray, captions: list[str], title: str) -> Figure:
+    """Draw images in one row, a caption above each and nothing drawn over their pixels.
+
+    Args:
+        images: uint8, or float in [0, 1]; shape (n, height, width, 3).
+        captions: One per image.
+        title: Title of the figure.
+    """
+    figure = new_figure(title, 2.0)
+    row = figure.subplots(1, len(images), squeeze=False)[0]
+    for axes, image, caption in zip(row, images, captions, strict=True):
+        _draw_image(axes, image, caption)
+    return figure
+
+
+def _draw_image(axes, image, caption):
+    axes.imshow(to_uint8(image), interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)  # a frame would cover half of the outer pixels
+    axes.set_title(caption, fontsize=SMALL, color=INK, pad=4)
 
 
 def plot_whitening_filters(kernel: np.ndarray) -> Figure:
-    """Draw whitening filters as the patches that they answer to, strongest direction first.
+    """Draw whitening filters as the patches that they respond to most, strongest direction first.
 
-    Each is scaled to its own largest value, with zero as grey; below it stands its norm.
+    Each is scaled to its own largest value, with zero as grey; its norm is below it.
 
     Args:
         kernel: (height, width, 3, 2k), the negatives of the first k filters last.
     """
     half = kernel.shape[-1] // 2
-    figure = new_figure("The whitening filters", 2.9)
+    figure = new_figure("The whitening filters and their negatives", 2.9)
     for i, axes in enumerate(figure.subplots(2, half).flat):
         patch = kernel[..., i]
-        strength = np.linalg.norm(patch)
-        patch = 0.5 + 0.5 * patch / np.abs(patch).max()
         name = f"{i + 1}" if i < half else f"−{i - half + 1}"
-        show_picture(axes, patch, name, FONT)
-        axes.set_xlabel(f"× {strength:.3g}", fontsize=SMALL, color=MUTED)
+        _draw_image(axes, 0.5 + 0.5 * patch / np.abs(patch).max(), name)
+        axes.set_xlabel(f"× {np.linalg.norm(patch):.3g}", fontsize=SMALL, color=MUTED)
     return figure
 
 
@@ -51,24 +71,26 @@ def plot_correlations(before: np.ndarray, after: np.ndarray) -> Figure:
     Args:
         before, after: (k, k), from -1 to 1.
     """
-    figure = new_figure("How much one number tells about another", 3.9)
+    figure = new_figure("Correlations before and after whitening", 3.9)
     pair = figure.subplots(1, 2)
-    titles = ("the twelve numbers of a 2×2 patch", "the answers of the twelve filters")
-    names = ("number", "filter")
-    for axes, matrix, title, name in zip(pair, (before, after), titles, names, strict=True):
+    titles = ("the twelve numbers of a 2×2 patch", "the outputs of the twelve filters")
+    for axes, matrix, title, name in zip(
+        pair, (before, after), titles, ("number", "filter"), strict=True
+    ):
         drawn = axes.imshow(matrix, cmap="PuOr", vmin=-1, vmax=1)
         axes.set_title(title, fontsize=FONT, color=INK)
         axes.set_xlabel(name, fontsize=FONT)
         axes.set_ylabel(name, fontsize=FONT)
-        axes.set_xticks(range(0, len(matrix), 3), range(1, len(matrix) + 1, 3))
-        axes.set_yticks(range(0, len(matrix), 3), range(1, len(matrix) + 1, 3))
+        ticks = range(0, len(matrix), 3)
+        axes.set_xticks(ticks, [tick + 1 for tick in ticks])
+        axes.set_yticks(ticks, [tick + 1 for tick in ticks])
     bar = figure.colorbar(drawn, ax=list(pair), shrink=0.8)
     bar.set_label("correlation", fontsize=FONT)
     return figure
 
 
 def plot_kernels(before: np.ndarray, after: np.ndarray, name: str) -> Figure:
-    """Draw the centre of a convolution's kernels, at the start and when learnt.
+    """Draw the centre of a convolution's kernels, before and after training, on one scale.
 
     Args:
         before, after: (channels_in, filters), the weights between a pixel and the same place.
@@ -76,209 +98,146 @@ def plot_kernels(before: np.ndarray, after: np.ndarray, name: str) -> Figure:
     """
     figure = new_figure(f"The centre of the kernels of {name}", 3.4)
     pair = figure.subplots(1, 2)
-    for axes, matrix, title in zip(pair, (before, after), ("at the start", "learnt"), strict=True):
-        limit = np.quantile(np.abs(matrix), 0.995) or 1.0
+    limit = np.quantile(np.abs(after), 0.999) or 1.0
+    for axes, matrix, title in zip(pair, (before, after), ("at the start", "trained"), strict=True):
         drawn = axes.imshow(matrix, cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
         axes.set_title(title, fontsize=FONT, color=INK)
-        bar = figure.colorbar(drawn, ax=axes, shrink=0.6, extend="both")
-        bar.set_label("weight", fontsize=FONT)
         axes.set_xlabel("filter", fontsize=FONT)
         axes.set_ylabel("input channel", fontsize=FONT)
+    bar = figure.colorbar(drawn, ax=list(pair), shrink=0.7, extend="both")
+    bar.set_label("weight", fontsize=FONT)
     return figure
 
 
 def plot_singular_values(series: dict) -> Figure:
-    """Draw how strongly an update pulls in each of its directions, the strongest as one.
+    """Draw how far an update goes in each of its directions, relative to the strongest.
 
     Args:
-        series: Name to singular values.
+        series: Name → singular values.
     """
     figure = new_figure("How far one step goes, direction by direction", 3.6)
     axes = style_axes(
         figure.subplots(), "", "direction, the strongest first", "step (strongest = 1)", "y"
     )
-    styles = (SERIES_STYLES[1], SERIES_STYLES[0])
-    for (name, values), style in zip(series.items(), styles, strict=True):
+    for (name, values), (colour, dashes, _) in zip(
+        series.items(), SERIES_STYLES[1::-1], strict=True
+    ):
         values = np.sort(values)[::-1] / np.max(values)
-        colour, dashes, _ = style
         axes.plot(range(1, len(values) + 1), values, dashes, color=colour, linewidth=2, label=name)
     axes.set_yscale("log")
+    axes.set_ylim(3e-3, 1.2)  # fixed, so that figures with other numbers of rounds compare
     axes.set_xlim(left=1)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=FONT)
     return figure
 
 
-def plot_ablation(rows: list | None, name: str = "quick") -> Figure:
+def is_clear(whole: np.ndarray, without: np.ndarray) -> bool:
+    """Return whether a trick makes a clear difference over some seeds.
+
+    Args:
+        whole, without: Accuracies with and without the trick, one per seed in the same order.
+
+    Returns:
+        Whether all seeds agree on the sign, and the mean difference exceeds the range over the
+        seeds both with the trick and without.
+    """
+    cost = np.subtract(whole, without)
+    agree = len(cost) > 1 and (cost.min() > 0 or cost.max() < 0)
+    return bool(agree and abs(cost.mean()) > max(np.ptp(whole), np.ptp(without)))
+
+
+def plot_ablation(accuracy: dict, name: str = "quick") -> Figure:
     """Draw what a recipe reaches without each of its tricks: mean and range over the seeds.
 
     Args:
-        rows: From `experiments.summarise_ablation`; None draws empty axes that say where they lie.
+        accuracy: "without …" → accuracies, one per seed; those of the recipe under `WHOLE`.
         name: The recipe's.
     """
-    height = 4.4 if rows is None else 1.6 + 0.36 * len(rows)
-    figure = new_figure(f"{name}, without each trick", height)
-    axes = style_axes(figure.subplots(), "", "validation images right", grid="x")
-    if rows is None:
-        say_missing(axes)
-        return figure
-    whole = next(row for row in rows if row["trick"] == "nothing")
-    axes.axvspan(whole["low"], whole["high"], color=FAINT, zorder=0)
-    for y, row in enumerate(rows):
-        clear = row["clear"]
-        worse = RED if row["cost"] > 0 else BLUE
-        colour = BLACK if row is whole else worse if clear else MUTED
-        axes.plot((row["low"], row["high"]), (y, y), color=colour, linewidth=2)
+    figure = new_figure(f"{name}, without each trick", 1.6 + 0.36 * len(accuracy))
+    axes = style_axes(figure.subplots(), "", "validation accuracy", grid="x")
+    accuracy = {trick: np.array(values) for trick, values in accuracy.items()}
+    whole = accuracy[WHOLE]
+    axes.axvspan(whole.min(), whole.max(), color=FAINT, zorder=0)
+    ordered = sorted(accuracy, key=lambda trick: accuracy[trick].mean())
+    for y, trick in enumerate(ordered):
+        values = accuracy[trick]
+        gained, clear = values.mean() - whole.mean(), is_clear(whole, values)
+        colour = BLACK if trick == WHOLE else MUTED if not clear else RED if gained < 0 else BLUE
+        axes.plot((values.min(), values.max()), (y, y), color=colour, linewidth=2)
         axes.plot(
-            row["mean"], y, "s" if row is whole else "o", color=colour, markersize=7,
-            markerfacecolor=colour if clear or row is whole else "white",
+            values.mean(), y, "s" if trick == WHOLE else "o", color=colour, markersize=7,
+            markerfacecolor=colour if clear or trick == WHOLE else "white",
         )  # fmt: skip
-        if row is not whole:
-            text = f"{-100 * row['cost']:+.2f} points".replace("-", "−")
+        if trick != WHOLE:
             axes.annotate(
-                text, (1, y), (8, 0), xycoords=("axes fraction", "data"),
-                textcoords="offset points", va="center", fontsize=SMALL, color=colour,
+                f"{100 * gained:+.1f} points".replace("-", "−"), (1, y), (8, 0), va="center",
+                xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=SMALL,
+                color=colour,
             )  # fmt: skip
-    names = ["the whole recipe" if row is whole else f"without {row['trick']}" for row in rows]
-    axes.set_yticks(range(len(rows)), names)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_yticks(range(len(ordered)), ordered)
+    axes.set_ylim(len(ordered) - 0.4, -0.6)
     percent_axis(axes.xaxis, 0)
+    hollow = {"color": MUTED, "marker": "o", "markerfacecolor": "white"}
     figure.legend(
         handles=[
-            Line2D([], [], color=BLACK, marker="s", label="the whole recipe"),
+            Line2D([], [], color=BLACK, marker="s", label=WHOLE),
             Patch(color=FAINT, label="its seeds"),
             Line2D([], [], color=RED, marker="o", label="clearly worse without"),
-            Line2D([], [], color=BLUE, marker="o", label="clearly better without"),
-            Line2D(
-                [], [], color=MUTED, marker="o", markerfacecolor="white", label="within the spread"
-            ),
+            Line2D([], [], label="within the spread", **hollow),
         ],
-        loc="outside lower center", ncols=3, frameon=False, fontsize=FONT,
+        loc="outside lower center", ncols=4, frameon=False, fontsize=FONT,
     )  # fmt: skip
     return figure
 
 
-def plot_losses(whole: list, others: dict, columns: int = 3) -> Figure:
-    """Draw the training loss with and without each trick, one panel each.
+def plot_losses(series: dict) -> Figure:
+    """Draw the training loss step by step, all trainings on one scale.
 
     Args:
-        whole: Pairs `(epochs, loss)` of the recipe as it stands.
-        others: Name of what is missing, to such pairs. Without any, empty axes say where they lie.
-        columns: Panels in a row.
+        series: Name → one loss per step.
     """
-    if not others:
-        figure = new_figure("Training loss, with and without", 2.6)
-        say_missing(style_axes(figure.subplots(), "", "epoch", "cross-entropy"))
-        return figure
-    rows = -(-len(others) // columns)
-    figure = new_figure("Training loss, with and without", 0.9 + 1.75 * rows, WIDTH)
-    # Each panel with an axis of its own: without label smoothing, the loss is another one.
-    grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
-    for axes, name in zip(grid.flat, [*others, *[None] * (grid.size - len(others))], strict=True):
-        if name is None:
-            axes.set_visible(False)
-            continue
-        style_axes(axes, name, grid="y")
-        axes.title.set_fontsize(SMALL)
-        axes.plot(*np.transpose(whole), color=BLUE, linewidth=1.8, label="the whole recipe")
-        axes.plot(*np.transpose(others[name]), "--", color=RED, linewidth=1.8, label="without")
-        # The first steps fall from far above everything that matters later.
-        losses = [loss for pairs in (whole, others[name]) for _, loss in pairs]
-        axes.set_ylim(min(losses) - 0.05, np.quantile(losses, 0.9) + 0.05)
-    for axes in grid[-1]:
-        axes.set_xlabel("epoch", fontsize=FONT)
-        axes.set_xlim(0, np.ceil(max(epochs for epochs, _ in whole)))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for axes in grid[:, 0]:
-        axes.set_ylabel("cross-entropy", fontsize=FONT)
-    lines = grid[0][0].get_legend_handles_labels()
-    figure.legend(*lines, loc="outside lower center", ncols=2, frameon=False, fontsize=FONT)
+    figure = new_figure("Training loss, step by step", 3.4)
+    axes = style_axes(figure.subplots(), "", "step", "loss, mean of the epoch", "y")
+    for (name, losses), (colour, dashes, _) in zip(series.items(), SERIES_STYLES, strict=False):
+        axes.plot(range(1, len(losses) + 1), losses, dashes, color=colour, linewidth=2, label=name)
+    # The first steps fall from far above what matters later.
+    axes.set_ylim(top=max(np.quantile(losses, 0.95) for losses in series.values()) + 0.05)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=FONT)
     return figure
 
 
-def plot_accuracy_against_time(series: dict | None, own: dict | None = None) -> Figure:
+def plot_accuracy_against_time(series: dict, own: dict | None = None) -> Figure:
     """Draw accuracy against training time, one line per recipe, its epochs varied.
 
     Args:
-        series: Recipe to triples `(seconds, accuracy, epochs)`. Without any, empty axes say where
-            they lie.
-        own: Recipe to the number of epochs that it has; these points get a ring and their number.
-            Where there is none, the last point has its number.
+        series: Recipe → triples `(seconds, accuracy, epochs)`.
+        own: Recipe → the number of epochs that it has; these points get a ring.
     """
     figure = new_figure("What training time buys", 4.2)
     axes = style_axes(
-        figure.subplots(), "", "training time in minutes", "validation images right", grid="both"
+        figure.subplots(), "", "training time in minutes", "validation accuracy", grid="both"
     )
-    if not series:
-        say_missing(axes)
-        return figure
     styles = [*SERIES_STYLES, (BLACK, "-", "*")]
-    ends = [max(points)[:2] for points in series.values()]
     for (name, points), (colour, dashes, marker) in zip(series.items(), styles, strict=False):
         seconds, accuracy, epochs = np.transpose(sorted(points))
         axes.plot(
             seconds / 60, accuracy, dashes, color=colour, marker=marker, markersize=6,
-            markevery=max(1, len(points) // 12), linewidth=1.8, label=name,
+            linewidth=1.8, label=name,
         )  # fmt: skip
         ring = epochs == (own or {}).get(name)
         axes.plot(
             seconds[ring] / 60, accuracy[ring], "o", color=colour, markersize=13,
             markerfacecolor="none", markeredgewidth=1.5,
         )  # fmt: skip
-        told = int(np.argmax(ring)) if ring.any() else -1
-        # Below the line where another one ends beside it, a little earlier.
-        below = any(
-            seconds[told] / 3 < end < seconds[told] and abs(height - accuracy[told]) < 0.04
-            for end, height in ends
-        )
         axes.annotate(
-            f"{epochs[told]:.0f} epochs", (seconds[told] / 60, accuracy[told]),
-            (0, -19 if below else 10), textcoords="offset points", ha="right", fontsize=SMALL,
-            color=colour,
+            f"{epochs[-1]:.0f} epochs", (seconds[-1] / 60, accuracy[-1]), (0, 9), ha="center",
+            textcoords="offset points", fontsize=SMALL, color=colour,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
-    axes.margins(y=0.1)
+    axes.margins(x=0.07, y=0.1)
     percent_axis(axes.yaxis)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT)
-    return figure
-
-
-def plot_time_scaling(measured: dict | None) -> Figure:
-    """Draw how an epoch grows with the number of images, and with their size.
-
-    Args:
-        measured: What `benchmarks/scaling.py` wrote: dicts with "epoch_seconds" under "images",
-            which have "images", and under "sizes", which have "size". None draws empty axes that
-            say where it lies.
-    """
-    figure = new_figure("What makes an epoch of quick long", 3.4)
-    if not measured:
-        say_missing(
-            style_axes(figure.subplots(), "", "images", "seconds for the steps of an epoch")
-        )
-        return figure
-    left, right = figure.subplots(1, 2)
-    style_axes(left, "images of 32 pixels", "images", "seconds for the steps of an epoch", "both")
-    style_axes(
-        right, "20,000 images", "side in pixels", "seconds for the steps of an epoch", "both"
-    )
-    images, sizes = (
-        [(row[key], row["epoch_seconds"]) for row in measured[part]]
-        for part, key in (("images", "images"), ("sizes", "size"))
-    )
-    count, seconds = np.transpose(images)
-    left.plot(count, seconds, "o-", color=BLUE, linewidth=1.8)
-    left.plot((0, count[-1]), (0, seconds[-1]), ":", color=BLACK, label="in proportion", zorder=3)
-    left.xaxis.set_major_formatter(lambda value, place: f"{value:,.0f}")
-    left.tick_params(axis="x", labelsize=SMALL)
-    side, seconds = np.transpose(sizes)
-    right.plot(side, seconds, "o-", color=BLUE, linewidth=1.8)
-    right.plot(
-        side, seconds[-1] * (side / side[-1]) ** 2, ":", color=BLACK, label="with the area"
-    )  # fmt: skip
-    for axes in (left, right):
-        axes.set_ylim(bottom=0)
-        axes.legend(frameon=False, fontsize=SMALL)
     return figure

@@ -1,9 +1,13 @@
-"""What every figure shares: size, fonts, colours, and pictures laid out in one image."""
+"""What every figure shares: size, fonts, colours, and images laid out in one.
+
+Plain functions that take axes or arrays; no pyplot, hence no global state.
+"""
 
 import io
 import math
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -14,14 +18,15 @@ INK, MUTED, FAINT = "#222222", "#595959", "#d9d9d9"
 SERIES_STYLES = [(BLUE, "-", "o"), (RED, "--", "s"), (GREEN, "-.", "^"), (PURPLE, ":", "D")]
 CHANNELS = [("red", RED, "-"), ("green", GREEN, "--"), ("blue", BLUE, ":")]
 
-WIDTH = 7.2  # inches; with the resolution below 1,037 pixels
-DPI = 144  # the one that runs are saved with: else a mosaic's pixels are not whole
+WIDTH = 7.6  # inches
+SHOWN_DPI = 100  # pixels of a page per inch: 760 for a whole figure, and text of 13 and more
+DPI = 150  # pixels of the file per inch; also what a mosaic's whole pixels are counted in
 FONT, SMALL = 10.5, 9  # points
 TITLE_STYLE = {"fontsize": 12.5, "fontweight": "bold", "color": INK}
 
 
 def new_figure(title: str, height: float, width: float = WIDTH) -> Figure:
-    """Make an empty figure with its title; sizes in inches. No pyplot, so no global state."""
+    """Make an empty figure with its title; sizes in inches."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, hspace=0.04, wspace=0.04)
     figure.suptitle(title, **TITLE_STYLE)
@@ -42,13 +47,48 @@ def style_axes(axes, title="", xlabel="", ylabel="", grid=None):
     return axes
 
 
+def percent(share: float, decimals: int = 1) -> str:
+    """Write a share as per cent: 0.8297 → "83.0 %"."""
+    return f"{share:.{decimals}%}".replace("%", " %")
+
+
 def percent_axis(axis, decimals=0):
     """Show shares from 0 to 1 as per cent."""
     axis.set_major_formatter(PercentFormatter(1, decimals=decimals, symbol=" %"))
 
 
+def say_missing(axes):
+    """State on empty axes where the measurements are, on a machine that does not have them."""
+    text = "these measurements are in the project's checkout\n(outputs/reference), not in its wheel"
+    axes.text(
+        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED,
+        fontsize=FONT, bbox={"facecolor": "white", "edgecolor": "none"}, zorder=5,
+    )  # fmt: skip
+
+
+def show_image(axes, image, title="", size=SMALL):
+    """Draw one image without ticks, its pixels as they are, with a caption above."""
+    axes.imshow(to_uint8(image), interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_color(FAINT)
+    axes.set_title(title, fontsize=size, color=INK, pad=3)
+    return axes
+
+
+show_picture = show_image  # until the other figures call it by its new name
+
+
+def to_uint8(image) -> np.ndarray:
+    """Return an image as uint8; floats are taken to lie in [0, 1] and clipped to it."""
+    image = np.asarray(image)
+    if image.dtype == np.uint8:
+        return image
+    return np.round(np.clip(np.nan_to_num(image.astype(np.float64)), 0, 1) * 255).astype(np.uint8)
+
+
 def tile_images(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
-    """Lay images out row by row in one white picture; one `imshow` instead of hundreds of axes.
+    """Lay images out row by row in one white image; one `imshow` instead of hundreds of axes.
 
     Args:
         images: uint8, shape (n, height, width, 3).
@@ -72,7 +112,7 @@ def new_mosaic(
 ) -> tuple:
     """Make a figure of images in rows, each image pixel drawn as `scale` x `scale` whole pixels.
 
-    Whole pixels keep the pictures crisp, and their files at a third of the size of resampled ones.
+    Whole pixels keep the images crisp, and their files at a third of the size of resampled ones.
 
     Args:
         title: Title of the figure.
@@ -92,14 +132,9 @@ def new_mosaic(
     figure = new_figure(title, total_height / DPI, total_width / DPI)
     figure.set_layout_engine("none")
     figure.suptitle(title, y=1 - 27 / total_height, va="center", **TITLE_STYLE)
-    axes = figure.add_axes(
-        (
-            (left + margin) / total_width,
-            (bottom + margin) / total_height,
-            width / total_width,
-            height / total_height,
-        )
-    )
+    place = np.array([left + margin, bottom + margin, width, height], float)
+    place /= [total_width, total_height, total_width, total_height]
+    axes = figure.add_axes(tuple(place))
     axes.imshow(mosaic, interpolation="nearest", aspect="auto")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
@@ -110,7 +145,7 @@ def new_mosaic(
 def draw_histograms(axes, histograms, values, density=False):
     """Draw one outline per channel; `values` is shared, or one array per channel.
 
-    Black and white pixels can stand far above the rest; they are cut off, with a note.
+    Black and white pixels can be far more frequent than the rest; these are cut off, with a note.
     """
     values = np.broadcast_to(values, (3, 256))
     shares = histograms / histograms.sum(axis=1, keepdims=True)
@@ -127,48 +162,35 @@ def draw_histograms(axes, histograms, values, density=False):
         )  # fmt: skip
 
 
-def show_picture(axes, image, title="", size=SMALL):
-    """Draw one picture without ticks, its pixels as they are, with a caption above."""
-    axes.imshow(to_uint8(image), interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_color(FAINT)
-    axes.set_title(title, fontsize=size, color=INK, pad=3)
-    return axes
-
-
-def to_uint8(image) -> np.ndarray:
-    """Return a picture as uint8; floats are taken to lie in [0, 1] and clipped to it."""
-    image = np.asarray(image)
-    if image.dtype == np.uint8:
-        return image
-    return np.round(np.clip(np.nan_to_num(image.astype(np.float64)), 0, 1) * 255).astype(np.uint8)
-
-
-def percent(share: float, decimals: int = 1) -> str:
-    """Write a share as per cent: 0.8297 → "83.0 %"."""
-    return f"{share:.{decimals}%}".replace("%", " %")
-
-
 def show_figure(figure, alt, synthetic=False):
     """Draw a figure for a notebook, without saving it anywhere.
 
     Args:
         figure: A `matplotlib.figure.Figure` whose title is its `suptitle`.
         alt: What the figure shows, for people who cannot see it.
-        synthetic: Whether it shows synthetic data; the title then says so.
+        synthetic: Whether it shows synthetic data; the title then states so.
 
     Returns:
-        An `IPython.display.Image`, drawn at twice the resolution that it is shown at.
+        An `IPython.display.Image`, 760 pixels wide for a figure of full width.
     """
     from IPython.display import Image
+    from PIL import Image as PillowImage
+    from PIL.PngImagePlugin import PngInfo
 
     if synthetic and not figure.get_suptitle().startswith("SYNTHETIC DATA"):
         # The text itself: calling `suptitle` again would reset its font and place.
         title = next(text for text in figure.texts if text.get_text() == figure.get_suptitle())
         title.set_text(f"SYNTHETIC DATA · {title.get_text()}")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Description": alt})
-    width = round(figure.get_size_inches()[0] * DPI / 2)
-    return Image(data=buffer.getvalue(), width=width, alt=alt)
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    drawn = PillowImage.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    photos = any(np.ndim(shown.get_array()) == 3 for ax in figure.axes for shown in ax.images)
+    if not photos:  # 256 colours are exact to 3 levels of 255 here, and save half of the file
+        drawn = drawn.quantize(256, PillowImage.Quantize.MAXCOVERAGE, dither=0)
+    description, buffer = PngInfo(), io.BytesIO()
+    description.add_itxt("Description", alt)
+    drawn.save(buffer, "png", pnginfo=description)
+    width = round(figure.get_size_inches()[0] * SHOWN_DPI)
+    # Not `alt=`: the IPython 7 of Colab does not know it.
+    return Image(data=buffer.getvalue(), width=width, metadata={"alt": alt})

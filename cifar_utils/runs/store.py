@@ -293,6 +293,11 @@ def find_reference(recipe, seed=0, **changes):
     return None
 
 
+def read_reference(name):
+    """Return the contents of a JSON file of the reference folder; {} without a checkout."""
+    return Run(reference_dir()).read_json(name)
+
+
 def load_leak():
     """Return the results of the experiment in which the test set is chosen by, {} if not here."""
-    return Run(reference_dir()).read_json(LEAK_FILE)
+    return read_reference(LEAK_FILE)

@@ -1,24 +1,28 @@
-"""Progress for people: events for the terminal, a live bar and curves for a notebook."""
+"""Progress for people: one line an epoch, and in a notebook a live bar and curves."""
 
+import base64
 import html
 import io
+import os
+import sys
 import time
 
 from cifar_utils.backend import keras
 from cifar_utils.data.preprocessing import spread_sizes
 from cifar_utils.plots.training import plot_training_curves
+from cifar_utils.runs import read_history
 from cifar_utils.text import format_clock
-from cifar_utils.training.checkpoint import read_history
 
+POINTS_PER_EPOCH = 12  # of the loss curve
 SECONDS_BETWEEN_UPDATES = 1.0  # often enough to look alive, rarely enough to cost nothing
 
 
 class StepClock(keras.callbacks.Callback):
-    """Knows how much of a training is done and how long the rest will take.
+    """Counts how much of a training is done, and estimates how long the rest will take.
 
     Args:
         sizes: Side of the training images by epoch; a step's cost grows with its square. The last
-            one holds for all later epochs.
+            one is used for all later epochs.
     """
 
     def __init__(self, sizes=(1,)):
@@ -50,7 +54,7 @@ class StepClock(keras.callbacks.Callback):
             self.update(logs or {})
 
     def update(self, logs):
-        """Show or log the current step; for subclasses."""
+        """Show the current step; for subclasses."""
 
     def share_done(self):
         """Return the share of all work that is done, from 0 to 1."""
@@ -70,44 +74,11 @@ class StepClock(keras.callbacks.Callback):
         return (1 - share) * (time.perf_counter() - self.started) / done
 
 
-class LogEvents(StepClock):
-    """Writes `events.jsonl`: one line per epoch, and about one a second in between.
+class Progress(StepClock):
+    """Prints one line an epoch; in a notebook that a person runs, draws a bar and the curves too.
 
-    Args:
-        run: A `runs.Run`.
-        epochs: Epochs in all.
-        steps: Steps per epoch.
-        sizes: See `StepClock`.
-    """
-
-    def __init__(self, run, epochs, steps, sizes=(1,)):
-        super().__init__(sizes)
-        self.run, self.total = run, {"epochs": epochs, "steps": steps}
-
-    def update(self, logs):
-        """Log a step."""
-        self._log("step", logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Log an epoch."""
-        self._log("epoch", logs)
-
-    def _log(self, event, logs):
-        values = {name: round(float(value), 5) for name, value in logs.items()}
-        left = self.seconds_left()
-        self.run.log_event(
-            event,
-            epoch=self.epoch + 1,
-            step=self.step,
-            **self.total,
-            **values,
-            share=round(self.share_done(), 4),
-            seconds_left=None if left is None else round(left, 1),
-        )
-
-
-class LiveTraining(StepClock):
-    """A progress bar and the curves so far, redrawn in place below a notebook cell.
+    The lines begin with "epoch 1/3, ". They are what a saved notebook and the pipeline's terminal
+    show.
 
     Args:
         run: A `runs.Run`; after a resume, the curves start with its earlier epochs.
@@ -116,15 +87,18 @@ class LiveTraining(StepClock):
     def __init__(self, run):
         super().__init__(spread_sizes(run.recipe.sizes, run.recipe.epochs))
         self.run = run
-        self.bar = self.curves = None
+        self.display = None
+        self.curves = ""
 
     def on_train_begin(self, logs=None):
         """Put the bar where it stays."""
         super().on_train_begin()
-        from IPython.display import HTML, display
-
         self.begun = time.perf_counter()
-        self.bar = display(HTML(self._render("Compiling the network …")), display_id=True)
+        if is_live():
+            from IPython.display import HTML, display
+
+            self.display = display(HTML(""), display_id=True)
+            self._show("Compiling the network …")
 
     def update(self, logs):
         """Move the bar."""
@@ -134,32 +108,79 @@ class LiveTraining(StepClock):
         )
 
     def on_epoch_end(self, epoch, logs=None):
-        """Draw the curves with one more point."""
-        from IPython.display import Image, display
-
-        buffer = io.BytesIO()
-        figure = plot_training_curves(read_history(self.run), self.params["epochs"])
-        figure.savefig(buffer, format="png", dpi=100)
-        picture = Image(buffer.getvalue(), alt="Loss and accuracy after each epoch so far")
-        if self.curves is None:
-            self.curves = display(picture, display_id=True)
-        else:
-            self.curves.update(picture)
+        """Print the epoch's line, and draw the curves with one more point."""
+        validation = f", validation {logs['val_accuracy']:.1%}" if "val_accuracy" in logs else ""
+        print(
+            f"epoch {epoch + 1}/{self.params['epochs']}, loss {logs['loss']:.3f},"
+            f" accuracy {logs['accuracy']:.1%}{validation},"
+            f" {format_clock(self.seconds_left())} left".replace("%", " %"),
+            flush=True,
+        )
+        if self.display:
+            self.curves = _draw_curves(read_history(self.run), self.params["epochs"])
+            self._show(f"epoch {epoch + 1} of {self.params['epochs']}")
 
     def on_train_end(self, logs=None):
-        """Say how long it took; the curves' final form is the next figure's job."""
+        """Say how long it took. The curves go: the next cell draws them for good."""
+        self.curves = ""
         took = format_clock(time.perf_counter() - self.begun)
         self._show(f"{self.params['epochs']} epochs, {took} in this session", share=1)
 
     def _show(self, text, share=None):
+        if self.display is None:
+            return
         from IPython.display import HTML
 
-        self.bar.update(HTML(self._render(text, share)))
-
-    def _render(self, text, share=None):
-        text = html.escape(text)
         share = self.share_done() if share is None else share
-        return (
-            f'<progress value="{share:.4f}" max="1" aria-label="Training progress"'
-            f' style="width: 16em">{share:.0%}</progress> <span>{text}</span>'
+        self.display.update(
+            HTML(
+                f'<progress value="{share:.4f}" max="1" aria-label="Training progress"'
+                f' style="width: 16em">{share:.0%}</progress> <span>{html.escape(text)}</span>'
+                f"{self.curves}"
+            )
         )
+
+
+def is_live():
+    """Return whether this is a notebook's kernel that no pipeline runs."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return hasattr(shell, "kernel") and "CIFAR_PIPELINE" not in os.environ
+
+
+def _draw_curves(history, epochs):
+    """Return the curves so far as an image for HTML."""
+    buffer = io.BytesIO()
+    plot_training_curves(history, epochs).savefig(buffer, format="png", dpi=100)
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return (
+        f'<br><img src="data:image/png;base64,{encoded}" style="width: 720px; max-width: 100%"'
+        ' alt="Loss and accuracy after each epoch so far">'
+    )
+
+
+class LossCurve(keras.callbacks.Callback):
+    """Keeps the mean loss of every stretch of an epoch, not only of the whole.
+
+    Args:
+        steps: Steps per epoch.
+        points: Stretches per epoch.
+    """
+
+    def __init__(self, steps, points=POINTS_PER_EPOCH):
+        super().__init__()
+        self.steps, self.stretch, self.points = steps, steps / points, []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Begin the epoch's first stretch."""
+        self.epoch, self.done, self.last, self.total = epoch, 0, 0, 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Close a stretch once it is long enough; `logs` holds the mean over the epoch so far."""
+        # Of a call of several steps, `batch` is the first or the last one, by version and backend.
+        self.done = done = min(self.done + self.model.steps_per_execution, self.steps)
+        if done - self.last >= self.stretch or done == self.steps:
+            total = float(logs["loss"]) * done
+            middle = self.epoch + (self.last + done) / 2 / self.steps
+            self.points.append((middle, (total - self.total) / (done - self.last)))
+            self.last, self.total = done, total

@@ -1,97 +1,90 @@
 """The state of a training after an epoch, in one file that is there whole or not at all.
 
-Keras's own `BackupAndRestore` restores weights and epoch only, and not atomically: after a resume
-it goes on with a fresh optimizer and other random numbers. This one continues bit for bit.
+Keras's own `BackupAndRestore` restores no random state, and not atomically: after a resume it goes
+on with other random numbers (keras-team/keras#17012). This one continues bit for bit.
 """
 
+import dataclasses
 import json
 import time
-from dataclasses import dataclass, field
 
 import numpy as np
 
+import cifar_utils
+from cifar_utils import models
 from cifar_utils.backend import keras
+from cifar_utils.data.preprocessing import Preprocessing
 from cifar_utils.errors import RunError
 from cifar_utils.paths import atomic_path
-from cifar_utils.runs.run import read_history, write_history  # noqa: F401
+from cifar_utils.runs import write_history
+from cifar_utils.runs.machine import detect_processor
+from cifar_utils.runs.parameters import PARAMETERS
+from cifar_utils.training.optimizers import build_loss, build_optimizer
+from cifar_utils.training.session import describe_device, list_versions
 
+FILE = "checkpoint.npz"
 METRIC_ORDER = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
-@dataclass
-class TrainingState:
-    """How far a training has come.
+class Checkpoint(keras.callbacks.Callback):
+    """Saves a training after every epoch, and restores it.
 
-    Attributes:
-        epoch: Finished epochs.
-        seconds: Time spent on them, over all sessions.
-        history: Column name to list, one entry per finished epoch.
-    """
-
-    epoch: int = 0
-    seconds: float = 0.0
-    history: dict = field(default_factory=dict)
-
-
-def _list_variables(model):
-    """Return everything that decides how training goes on: weights, dropout seeds, optimizer."""
-    model.optimizer.build(model.trainable_variables)
-    return [*model.variables, *model.optimizer.variables]
-
-
-def restore_checkpoint(model, path, identity):
-    """Load the last finished epoch into a compiled model.
-
-    Args:
-        model: A compiled model, freshly built.
-        path: The checkpoint; need not exist.
-        identity: JSON-ready dict of everything that must be the same: recipe, data, preprocessing.
-
-    Returns:
-        A `TrainingState`; of zero epochs where there is no checkpoint.
-
-    Raises:
-        RunError: If the file cannot be read or belongs to another training.
-    """
-    if not path.exists():
-        return TrainingState()
-    try:
-        with np.load(path) as saved:
-            meta = json.loads(str(saved["meta"]))
-            values = [saved[f"v{i}"] for i in range(meta["variables"])]
-    except Exception as error:
-        raise RunError(
-            f"{path} cannot be read ({error}). Delete it to train this run from the start."
-        ) from error
-    if meta["identity"] != json.loads(json.dumps(identity)):
-        raise RunError(
-            f"{path} belongs to another recipe, data set, split or precision. Train under another"
-            " run_name, or delete it to train this run from the start."
-        )
-    for variable, value in zip(_list_variables(model), values, strict=True):
-        variable.assign(value)
-    return TrainingState(meta["epoch"], meta["seconds"], meta["history"])
-
-
-class SaveCheckpoint(keras.callbacks.Callback):
-    """Writes `checkpoint.npz` and `history.csv` after every epoch.
+    Writes `checkpoint.npz` and `history.csv` after every epoch, and into `run.json` what is trained
+    and how long it took.
 
     Args:
         run: A `runs.Run`.
-        identity: See `restore_checkpoint`.
-        state: The `TrainingState` that training starts from; kept up to date.
-        start: `time.perf_counter()` when this session's work began.
+        batches: The `AugmentedBatches` that it trains on.
+        seconds: What this session has spent on the training before, on its network for instance;
+            `seconds.training` in `run.json` counts from uint8 arrays to final weights.
+
+    Attributes:
+        epoch: Finished epochs.
+        seconds: Seconds spent on them, over all sessions.
+        history: Column name to list, one entry per finished epoch.
     """
 
-    def __init__(self, run, identity, state, start):
+    def __init__(self, run, batches, seconds=0.0):
         super().__init__()
-        self.run, self.identity, self.state = run, identity, state
-        self.seconds_before, self.start = state.seconds, start
-        self.has_trained = False
+        self.run, self.batches, self.preparing = run, batches, seconds
+        self.epoch, self.seconds, self.history = 0, 0.0, {}
+        self.fresh = None
 
-    def elapsed(self):
-        """Return the seconds of training so far, over all sessions."""
-        return self.seconds_before + time.perf_counter() - self.start
+    def restore(self, model):
+        """Bring a compiled network to the end of the last epoch that was finished.
+
+        Without a checkpoint it gets the weights that it had when this was first called: a cell that
+        was stopped within its first epoch begins again.
+
+        Args:
+            model: A compiled `keras.Model`.
+
+        Returns:
+            How many epochs are finished: what `fit` takes as `initial_epoch`.
+
+        Raises:
+            RunError: If the checkpoint cannot be read, or belongs to another training.
+        """
+        self.restored_at = time.perf_counter()
+        self.began, self.has_trained = time.time(), False
+        parts = describe_training(self.run, self.batches, model)
+        self.identity = json.loads(json.dumps(parts, default=str))
+        variables = _list_variables(model)
+        if self.fresh is None:
+            self.fresh = [keras.ops.convert_to_numpy(variable) for variable in variables]
+        path = self.run.path(FILE)
+        meta, values = {"epoch": 0, "seconds": 0.0, "history": {}}, self.fresh
+        if path.exists():
+            meta, values = _read(path)
+            _refuse_another(self.run, meta, self.identity)
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        self.epoch, self.seconds, self.history = meta["epoch"], meta["seconds"], meta["history"]
+        self.seconds_before = self.seconds + self.preparing
+        self._record(parts, find_differences(self.run.recipe, self.batches, model))
+        if self.epoch:
+            write_history(self.run, self.history)  # a kill may have come between the two files
+        return self.epoch
 
     def on_epoch_begin(self, epoch, logs=None):
         """Note the rate that the epoch starts with; at its end the optimizer has the next one's."""
@@ -102,25 +95,164 @@ class SaveCheckpoint(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, "learning_rate": self.rate}
         row |= {name: float(logs[name]) for name in METRIC_ORDER if name in logs}
         for name, value in row.items():
-            self.state.history.setdefault(name, []).append(value)
-        self.state.epoch, self.state.seconds = epoch + 1, self.elapsed()
-        self.has_trained = True
+            self.history.setdefault(name, []).append(value)
+        self.epoch, self.seconds, self.has_trained = epoch + 1, self._elapsed(), True
         self._write()
-        logs["learning_rate"] = row["learning_rate"]
+        self.preparing = 0.0  # it is in the checkpoint's seconds now
+        logs["learning_rate"] = self.rate
+
+    def on_train_end(self, logs=None):
+        """Note how long it took."""
+        if self.has_trained:
+            self.run.update(
+                seconds={"training": round(self._elapsed(), 2)},
+                # The last session's, in seconds since 1970: what was measured beside it?
+                training={"start": round(self.began), "end": round(time.time())},
+            )
+        elif "training" not in self.run.info.get("seconds", {}):
+            # This session only read what others had trained, and they were killed right after it.
+            self.run.update(seconds={"training": round(self.seconds, 2)})
+
+    def _record(self, parts, differences):
+        """Write into `run.json` what is trained, on what, with what."""
+        recipe, run = parts["recipe"], self.run
+        run.update(
+            # All of them: an earlier stage executed later must not change what was trained.
+            parameters={name: value for name, value in recipe.items() if name in PARAMETERS},
+            recipe=recipe,
+            differs_from_recipe=differences,
+            seed=run.parameters["seed"],
+            backend=parts["backend"],
+            device=describe_device(),
+            threads=detect_processor().cores,
+            precision=parts["precision"],
+            versions=list_versions(),
+        )
+        if not run.path("preprocessing.json").exists():  # notebook 02 was not run
+            run.write_json("preprocessing.json", {"preprocessing": parts["preprocessing"]})
+
+    def _elapsed(self):
+        """Return the seconds of training so far, over all sessions."""
+        return self.seconds_before + time.perf_counter() - self.restored_at
 
     def _write(self):
         """Write the checkpoint first: `history.csv` can be made from it again, not the reverse."""
         variables = _list_variables(self.model)
         meta = {
+            "version": cifar_utils.__version__,
             "identity": self.identity,
-            "epoch": self.state.epoch,
-            "seconds": self.state.seconds,
-            "history": self.state.history,
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "history": self.history,
             "variables": len(variables),
         }
         arrays = {
             f"v{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)
         }
-        with atomic_path(self.run.path("checkpoint.npz")) as temporary:
+        with atomic_path(self.run.path(FILE)) as temporary:
             np.savez(temporary, meta=json.dumps(meta), **arrays)
-        write_history(self.run, self.state.history)
+        write_history(self.run, self.history)
+
+
+def _list_variables(model):
+    """Return everything that decides how training goes on: weights, dropout seeds, optimizer."""
+    model.optimizer.build(model.trainable_variables)
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _read(path):
+    """Return `(meta, values)` of a checkpoint."""
+    try:
+        with np.load(path) as saved:
+            meta = json.loads(str(saved["meta"]))
+            return meta, [saved[f"v{i}"] for i in range(meta["variables"])]
+    except Exception as error:
+        raise RunError(
+            f"{path} cannot be read ({error}). Delete it to train this run from the start."
+        ) from error
+
+
+def _refuse_another(run, meta, identity):
+    """Raise if a checkpoint is that of another training than the one that wants to go on."""
+    path, saved = run.path(FILE), meta["identity"]
+    ways = "Train under another run_name, or delete it to train this run from the start."
+    wrote, now = (version.split(".")[:2] for version in (
+        meta.get("version", "0.7"), cifar_utils.__version__))  # fmt: skip
+    if wrote != now:
+        raise RunError(
+            f"{path} was written by version {'.'.join(wrote)} of this package, and this is"
+            f" {'.'.join(now)}, which cannot continue it. {ways}"
+        )
+    if saved["backend"] != identity["backend"]:
+        raise RunError(
+            f"Run {run.name!r} began with the backend {saved['backend']}, and this is"
+            f" {identity['backend']}. Continue it with KERAS_BACKEND={saved['backend']}, or train"
+            " under another run_name."
+        )
+    others = [name for name in identity if saved.get(name) != identity[name]]
+    if others:
+        raise RunError(f"{path} belongs to another training: {', '.join(others)} changed. {ways}")
+
+
+def describe_training(run, batches, model):
+    """Describe all that decides what a training computes; two that differ are not continued.
+
+    Args:
+        run: A `runs.Run`.
+        batches: The `AugmentedBatches` that it trains on.
+        model: The compiled `keras.Model`.
+
+    Returns:
+        JSON-ready dict, by the words that a message uses.
+    """
+    return {
+        "backend": keras.backend.backend(),
+        "recipe": dataclasses.asdict(run.recipe),
+        "data": run.dataset.fingerprint,
+        "preprocessing": batches.preprocessing.to_json(),
+        "batches": [len(batches.images), batches.batch_size],
+        "precision": find_precision(model),
+        "network": models.describe_network(model),
+        **_describe_compilation(model.optimizer, model.loss),
+    }
+
+
+def _describe_compilation(optimizer, loss):
+    """Describe optimizer, learning rate and loss, JSON-ready."""
+    settings = {k: v for k, v in optimizer.get_config().items() if k != "name"}
+    if loss == "categorical_crossentropy":  # the short form of what a recipe has
+        loss = keras.losses.CategoricalCrossentropy()
+    return {
+        "schedule": settings.pop("learning_rate"),
+        "optimizer": [type(optimizer).__name__, settings],
+        "loss": keras.saving.serialize_keras_object(loss),
+    }
+
+
+def find_differences(recipe, batches, model):
+    """List in what a training differs from its recipe, after somebody edited a cell.
+
+    Args:
+        recipe: A `runs.Recipe`.
+        batches: The `AugmentedBatches` that it trains on.
+        model: The compiled `keras.Model`.
+
+    Returns:
+        Some of "network", "schedule", "optimizer", "loss", "augmentation" and "batch_size".
+    """
+    compiled = _describe_compilation(model.optimizer, model.loss)
+    plain = _describe_compilation(build_optimizer(recipe, len(batches)), build_loss(recipe))
+    moves = Preprocessing.from_recipe(recipe, 0).augmentation
+    differs = {name: compiled[name] != plain[name] for name in plain}
+    differs["network"] = models.describe_network(model) != models.describe_network(
+        models.build(recipe)
+    )
+    differs["augmentation"] = batches.preprocessing.augmentation != moves
+    differs["batch_size"] = batches.batch_size != recipe.batch_size
+    return [name for name, other in differs.items() if other]
+
+
+def find_precision(model):
+    """Return the number format that a network computes in: "float32" or "bfloat16"."""
+    formats = {layer.compute_dtype for layer in model.layers}
+    return "bfloat16" if "bfloat16" in formats else "float32"

@@ -4,7 +4,7 @@ import contextlib
 import os
 import time
 
-from cifar_utils.errors import ParameterError
+from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.runs.machine import detect_processor, find_nvidia_gpus
 
 # x86 instructions for bfloat16: with them it is known to pay.
@@ -28,7 +28,7 @@ def check_precision(name):
         )
 
 
-def choose_precision(name):
+def choose_precision(name, run=None):
     """Decide what "auto" means on this machine.
 
     With TensorFlow, an x86 processor with AVX512-BF16 or AMX gets bfloat16. Any other hardware that
@@ -37,16 +37,28 @@ def choose_precision(name):
 
     Args:
         name: "auto", "float32" or "bfloat16".
+        run: A `runs.Run`. If it has a checkpoint, "auto" goes on with what that began with.
 
     Returns:
         "float32" or "bfloat16".
 
     Raises:
         ParameterError: See `check_precision`.
+        RunError: If the run began in a format that this machine only emulates.
     """
     check_precision(name)
     if name != "auto":
         return name
+    began = run.info.get("precision") if run and run.path("checkpoint.npz").exists() else None
+    if began:
+        try:
+            check_precision(began)
+        except ParameterError:
+            raise RunError(
+                f"Run {run.name!r} began in {began}, which this machine only emulates. Continue it"
+                " where it began, or train under another run_name."
+            ) from None
+        return began
     processor, on_gpu = detect_processor(), bool(find_nvidia_gpus())
     known = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" and not on_gpu
     if known and set(FAST_BF16) & set(processor.features):
@@ -86,11 +98,8 @@ def measure_bf16_speedup(repeats=5):
 @contextlib.contextmanager
 def use_precision(name):
     """Build what is built inside in "float32" or "bfloat16" (with float32 weights)."""
-    from cifar_utils.backend import keras
+    from cifar_utils.backend import keras, pinned_settings
 
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16" if name == "bfloat16" else "float32")
-    try:
+    with pinned_settings():
+        keras.config.set_dtype_policy("mixed_bfloat16" if name == "bfloat16" else "float32")
         yield
-    finally:
-        keras.config.set_dtype_policy(before)

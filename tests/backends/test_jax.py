@@ -24,7 +24,13 @@ def run(backend, *arguments, **environment):
         capture_output=True,
         text=True,
         timeout=600,
-        env={**os.environ, "KERAS_BACKEND": backend, "CIFAR_DATASET": "synthetic", **environment},
+        env={
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            "CIFAR_DATASET": "synthetic",
+            "PYTHONPATH": os.pathsep.join([str(STEPS.parent), str(project_root())]),
+            **environment,
+        },
     )
 
 
@@ -71,11 +77,11 @@ def test_twenty_steps_from_the_same_weights_agree(name, tmp_path):
 
 
 TRAIN = """
-from cifar_utils.runs.store import open_run
-from cifar_utils.training.loop import train
+from cifar_utils.runs import open_run
+from tiny_runs import StopAt, train
 
 run = open_run("03_training", "jax", dataset="synthetic", recipe="quick", seed=0, epochs=2)
-train(run)
+train(run, fits=[[StopAt(1, 3)], []])
 run.finish_stage()
 """
 

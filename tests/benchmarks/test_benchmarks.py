@@ -1,322 +1,150 @@
-"""The benchmarks' arithmetic, on made-up measurements: what they publish is what they measured."""
+"""The benchmarks' arithmetic, on made-up measurements: what they write is what they measured."""
 
+import dataclasses
 import json
-import runpy
 
+import ablation
 import numpy as np
+import original_script
+import photographs
 import pytest
+import scaling
+import short_training
+import test_set_leak
 
 from cifar_utils.data import load_dataset
-from cifar_utils.errors import RunError
-from cifar_utils.inference.classifier import Prediction
+from cifar_utils.data.preprocessing import Preprocessing
+from cifar_utils.inference import Prediction
 from cifar_utils.inference.crops import choose_boxes, choose_crop
-from cifar_utils.paths import project_root
-from cifar_utils.runs.recipes import get_recipe
-from cifar_utils.runs.store import create_run
-from cifar_utils.training import experiments
-from cifar_utils.training.checkpoint import write_history
-from cifar_utils.training.experiments import MUON, ablate
-
-FOLDER = project_root() / "benchmarks"
+from cifar_utils.plots.speed import WHOLE
+from cifar_utils.runs import get_recipe
 
 
-@pytest.fixture(scope="module")
-def leak():
-    return runpy.run_path(str(FOLDER / "test_set_leak.py"))
-
-
-@pytest.fixture(scope="module")
-def against():
-    return runpy.run_path(str(FOLDER / "against_documented.py"))
-
-
-def make_trained_run(name, **changes):
-    """Open a run of three epochs, its last one the best on validation, its first on the test."""
-    parameters = {"recipe": "baseline", "dataset": "synthetic", "seed": 0, "val_fraction": 0.1}
-    run = create_run(name, parameters | changes)
-    write_history(run, {"epoch": [1, 2, 3], "val_accuracy": [0.5, 0.7, 0.6]})
-    run.update(stages={"03_training": {"status": "done"}})
-    return run
-
-
-def test_the_page_kept_its_bounds_when_it_was_measured():
-    measured = json.loads((FOLDER / "serve_load.json").read_text())
-    assert measured["clients"] == 50
-    assert [row["threads"] for row in measured["rows"]] == [1, 2, 4]
-    for row in measured["rows"]:
-        assert row["errors"] == 0
-        assert row["requests"] > 0
-        assert row["memory_peak_mb"] < 200
-    assert measured["start"]["median_seconds"] < 1
-    large, hostile = measured["large_uploads"], measured["hostile"]
-    assert large["answered"] == large["n"]
-    assert large["memory_peak_mb"] < 200
-    assert hostile["requests"] == 1000
-    assert hostile["without_answer_or_reason"] == []
-    assert hostile["memory_growth"] < 0.1
-
-
-def test_the_readmes_picture_of_the_page_is_small():
-    path = project_root() / "outputs" / "reference" / "screenshots" / "page.png"
-    assert 20_000 < path.stat().st_size < 300_000
-
-
-class Oracle:
-    """Stands in for a network: `weights` of one number, the test images that it gets right."""
-
-    def __init__(self, dataset):
-        self.labels = dataset.test_labels
-
-    def set_weights(self, weights):
-        self.right = weights[0].item()
-
-    def predict(self, _model, images):
-        guesses = np.where(np.arange(len(images)) < self.right, self.labels, (self.labels + 1) % 10)
-        return np.eye(10)[guesses]
-
-
-def test_the_leak_is_what_the_test_sets_own_choice_adds(leak, runs_folder):
-    run, data = make_trained_run("leaky"), load_dataset("synthetic")
-    oracle = Oracle(data)
-    (run.dir / "epochs").mkdir()
-    for epoch, right in enumerate((800, 700, 650), start=1):
-        np.savez(run.path(f"epochs/{epoch:03d}.npz"), np.array([right]))
-    measure = leak["measure_leak"]
-    measure.__globals__["build_model"] = lambda recipe: oracle
-    measure.__globals__["predict_probs"] = oracle.predict
-    result = measure(run)
-    assert [choice["epoch"] for choice in result["choices"].values()] == [3, 2, 1]
-    assert [choice["value"] for choice in result["choices"].values()] == [0.65, 0.7, 0.8]
-    assert result["leak"] == {"over_last_epoch": 0.15, "over_validation": 0.1}
-    assert result["by_epoch"]["test"] == [0.8, 0.7, 0.65]
-    assert result["run"]["val_fraction"] == 0.1
-
-
-@pytest.mark.parametrize("changes", [{}, {"dataset": "synthetic", "recipe": "quick"}])
-def test_the_leak_is_measured_on_the_right_kind_of_run_only(leak, runs_folder, changes):
-    make_trained_run("other", **changes)
-    with pytest.raises(RunError, match="was opened with"):
-        leak["train_all_epochs"]("other")
-
-
-def test_an_epochs_weights_are_made_up_for_after_a_kill(leak, tmp_path):
-    keep = leak["KeepEpochs"](tmp_path)
-    keep.set_model(type("Model", (), {"get_weights": lambda self: [np.arange(3)]})())
-    keep.on_epoch_begin(0)
-    assert list(tmp_path.iterdir()) == []
-    keep.on_epoch_begin(4)
-    with np.load(tmp_path / "004.npz") as saved:
-        assert saved["arr_0"].tolist() == [0, 1, 2]
-
-
-def test_epochs_that_ran_dry_do_not_count(against):
-    script = [
+def test_epochs_of_the_original_script_that_ran_dry_are_not_used():
+    epochs = [
         {"images": 50_000, "train_seconds": 50.0, "epoch_seconds": 55.0},
         {"images": 32, "train_seconds": 0.1, "epoch_seconds": 5.0},
         {"images": 50_000, "train_seconds": 40.0, "epoch_seconds": 45.0},
     ]
-    rounds = {
-        against["DOCUMENTED"]: [script],
-        "ours": [[{"images": 50_000, "train_seconds": 20.0}]],
-    }
-    summary = against["summarise"](rounds)
-    assert summary[against["DOCUMENTED"]]["n"] == 2
-    assert summary[against["DOCUMENTED"]]["images_per_second"] == 1111
-    assert summary[against["DOCUMENTED"]]["epoch_seconds"] == 50.0
-    assert summary["ours"]["ratio_to_documented"] == 2.25
+    row = original_script.summarise(epochs)
+    assert (row["n"], row["images_per_second"], row["documented_seconds"]) == (2, 1111, 5000)
 
 
-# ---------- the classifier's ----------------------------------------------------------------------
+def test_the_leak_is_what_the_test_sets_own_choice_adds():
+    result = test_set_leak.compare_choices([800, 700, 650], [0.5, 0.7, 0.6], 1000)
+    assert [choice["epoch"] for choice in result["choices"].values()] == [3, 2, 1]
+    assert [choice["value"] for choice in result["choices"].values()] == [0.65, 0.7, 0.8]
+    assert result["leak"] == {"over_last_epoch": 0.15, "over_validation": 0.1}
 
 
-@pytest.fixture(scope="module")
-def crops():
-    return runpy.run_path(str(FOLDER / "photo_crops.py"))
+# ---------- photographs ---------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def none():
-    return runpy.run_path(str(FOLDER / "none_of_the_classes.py"))
-
-
-def test_every_way_of_cutting_names_boxes_that_exist(crops):
-    names = list(crops["list_boxes"](300, 200))
-    for parts in crops["WAYS"].values():
-        assert set(parts) <= set(names)
-
-
-def test_what_the_classifier_does_is_among_what_was_compared(crops):
-    boxes = crops["list_boxes"](300, 200)
-    assert choose_boxes(300, 200) == [boxes[name] for name in crops["WAYS"][crops["CHOSEN"][0]]]
+def test_what_the_classifier_does_is_among_what_was_compared():
+    boxes = photographs.list_boxes(300, 200)
+    for parts in photographs.WAYS.values():
+        assert set(parts) <= set(boxes)
+    chosen = [boxes[name] for name in photographs.WAYS[photographs.CHOSEN[0]]]
+    assert list(map(tuple, choose_boxes(300, 200))) == list(map(tuple, chosen))
     probs = np.array([[[0.6, 0.4], [0.1, 0.9], [0.5, 0.5]]])
-    chosen = crops["AVERAGES"][crops["CHOSEN"][1]](probs)[0]
-    np.testing.assert_array_equal(chosen, probs[0, choose_crop(probs[0])])
-    rows = json.loads((FOLDER / "photo_crops.json").read_text())["validation"]
-    assert any((row["crops"], row["average"]) == crops["CHOSEN"] for row in rows)
+    surest = photographs.AVERAGES[photographs.CHOSEN[1]](probs)[0]
+    np.testing.assert_array_equal(surest, probs[0, choose_crop(probs[0])])
 
 
-def test_ways_of_averaging_give_distributions(crops):
-    probs = np.random.default_rng(0).dirichlet(np.ones(10), (4, 3))
-    for average in crops["AVERAGES"].values():
-        np.testing.assert_allclose(average(probs).sum(axis=1), 1)
+@pytest.mark.parametrize("draw", [photographs.draw_text, photographs.draw_patterns])
+def test_images_of_no_class_are_drawn_alike_every_time(draw):
+    first, second = (list(draw(8, np.random.default_rng(0))) for _ in range(2))
+    assert [image.tobytes() for image in first] == [image.tobytes() for image in second]
+    assert len({image.tobytes() for image in first}) == 8
 
 
-def test_pictures_of_no_class_are_drawn_alike_every_time(none):
-    for draw in (none["draw_text"], none["draw_patterns"]):
-        first, second = (list(draw(8, np.random.default_rng(0))) for _ in range(2))
-        assert [np.asarray(picture).tobytes() for picture in first] == [
-            np.asarray(picture).tobytes() for picture in second
-        ]
-        assert len({np.asarray(picture).tobytes() for picture in first}) == 8
-
-
-def test_confident_answers_are_counted(none):
+def test_confident_predictions_are_counted():
     class Fake:
-        def predict_many(self, pictures):
-            return [Prediction(("cat",), (0.5,), None, unsure=number > 2) for number in pictures]
+        def predict_many(self, images):
+            return [Prediction(("cat",), (0.5,), None, unsure=number > 2) for number in images]
 
-    row = none["count_confident"](Fake(), range(10))
-    assert (row["n"], row["confident"], row["share"]) == (10, 3, 0.3)
-    assert row["answers"] == {"cat": 3}
+    row = photographs.count_confident(Fake(), range(10))
+    assert (row["n"], row["confident"], row["answers"]) == (10, 3, {"cat": 3})
     assert row["interval"][0] < 0.3 < row["interval"][1]
 
 
-def test_the_measured_bars_are_kept():
-    """What the project promises of its classifier, as the committed measurements have it."""
-    for row in json.loads((FOLDER / "export_matrix.json").read_text())["rows"]:
-        assert row["largest_difference"] < (2e-3 if "ships" in row["format"] else 1e-3)
-        assert row["images"] == 1000
-    measured = json.loads((FOLDER / "inference_speed.json").read_text())
-    for row in measured["rows"]:
-        if row["engine"] == "LiteRT":
-            assert row["load_to_first_answer_seconds"] < 1
-            assert row["memory_mb"] < 200
+# ---------- short trainings -----------------------------------------------------------------------
 
 
-class Done:
-    """An experiment that took no time."""
-
-    accuracy_tta = 0.8
-
-    def to_json(self):
-        return {"accuracy": 0.7, "accuracy_tta": 0.8, "seconds": 2.0, "curve": [], "loss": []}
-
-
-def pretend_to_train(monkeypatch, name, folder):
-    """Load a benchmark whose trainings take no time; returns it and the recipes it trains."""
-    trained = []
-
-    def run_experiment(recipe, dataset, seed=0):
-        trained.append(recipe)
-        return Done()
-
-    benchmark = runpy.run_path(str(FOLDER / f"{name}.py"))
-    path = folder / f"{name}.json"
-    monkeypatch.setattr(experiments, f"{name.upper()}_FILE", path)
-    names = benchmark["main"].__globals__
-    monkeypatch.setitem(names, f"{name.upper()}_FILE", path)
-    monkeypatch.setitem(names, "run_experiment", run_experiment)
-    monkeypatch.setattr("cifar_utils.data.load_dataset", lambda name: load_dataset("synthetic"))
-    return benchmark, trained, path
-
-
-def test_the_ablation_trains_only_what_is_missing(monkeypatch, tmp_path, capsys):
-    ablation, trained, path = pretend_to_train(monkeypatch, "ablation", tmp_path)
-    ablation["main"]("quick")
-    assert len(trained) == 3 * (1 + len(experiments.ABLATIONS))
-    kept = json.loads(path.read_text())
-    # Written before a field existed, and stopped early: the field's default, and two more to go.
-    del kept["quick"]["recipe"]["cutout"], kept["quick"]["rows"][-2:], trained[:]
-    path.write_text(json.dumps(kept))
-    ablation["main"]("quick")
-    assert len(trained) == 2
-    assert "without whitening" in capsys.readouterr().out
-    # The learning rates of SGD lie beside it, and finding them again takes nothing.
-    ablation["main"]("quick", "sgd")
-    ablation["main"]("quick", "sgd")
-    sgd = trained[2:]
-    assert len({(recipe.learning_rate, recipe.weight_decay) for recipe in sgd}) == len(sgd) == 20
-    assert {recipe.optimizer for recipe in sgd} == {"sgd"}
-    assert ablate(get_recipe("quick", val_fraction=0.1), MUON) in sgd
-    # What was trained without another trick does not count, nor what was with another recipe.
-    kept = json.loads(path.read_text())
-    kept["quick"]["rows"][1]["changes"] = {"whitening": "another"}
-    path.write_text(json.dumps(kept))
-    ablation["main"]("quick")
-    assert len(trained) == 2 + 20 + 1
-    kept["quick"]["recipe"]["epochs"] = 99
-    path.write_text(json.dumps(kept))
-    ablation["main"]("quick")
-    assert len(trained) == 2 + 20 + 1 + 30
-    assert "sgd" not in json.loads(path.read_text())["quick"]
-    with pytest.raises(SystemExit, match="no part trick"):
-        ablation["main"]("quick", "trick")
-
-
-def test_the_sgd_of_the_ablation_is_the_best_that_was_found():
-    rows = experiments.load_ablation()["quick"]["sgd"]
-    best = max(rows, key=lambda row: row["accuracy_tta"])
-    recipe = ablate(get_recipe("quick"), MUON)
-    assert (recipe.learning_rate, recipe.weight_decay) == pytest.approx(
-        (best["learning_rate"], best["weight_decay"])
+def test_a_short_training_is_measured_on_the_images_held_out(monkeypatch):
+    data = load_dataset("synthetic")
+    data = dataclasses.replace(
+        data, train_images=data.train_images[:300], train_labels=data.train_labels[:300]
     )
-    # Not at the edge of what was tried: beyond it might be a better one.
-    tried = sorted({row["learning_rate"] for row in rows})
-    assert tried[0] < best["learning_rate"] < tried[-1]
+    recipe = dataclasses.replace(
+        get_recipe("quick", epochs=1, batch_size=50), widths=(8,), steps_per_execution=1
+    )
+    seen = []
+
+    def predict(model, images):
+        seen.append(len(images))
+        return np.eye(10)[labels[: len(images)]]
+
+    _, held_out = Preprocessing.from_recipe(recipe, 1).split(data.train_labels)
+    labels = data.train_labels[held_out]
+    monkeypatch.setattr("cifar_utils.training.predict_probs", predict, raising=False)
+    row = short_training.train(recipe, data, seed=1)
+    assert (row["accuracy"], row["accuracy_tta"]) == (1, 1)
+    assert seen == [len(held_out)] * 6
+    assert row["seconds"] > 0
 
 
-def test_the_scaling_measures_only_what_is_missing_or_named(monkeypatch, tmp_path, capsys):
-    scaling, trained, path = pretend_to_train(monkeypatch, "scaling", tmp_path)
-    timed = []
-    names = scaling["main"].__globals__
-    monkeypatch.setitem(names, "time_epoch", lambda *given: timed.append(given) or 1.5)
-    scaling["main"]([])
-    whole = len(trained), len(timed)
+@pytest.fixture
+def trained(monkeypatch, tmp_path):
+    """Let trainings take no time; lists the recipes that they had."""
+    recipes = []
+
+    def train(recipe, dataset, seed=0):
+        recipes.append(recipe)
+        return {"seconds": 2.0, "accuracy": 0.7, "accuracy_tta": 0.8}
+
+    monkeypatch.setattr(short_training, "train", train)
+    for module in (ablation, scaling):
+        monkeypatch.setattr(module, "FILE", tmp_path / "measured.json")
+        monkeypatch.setattr(module, "load_dataset", lambda name: load_dataset("synthetic"))
+    return recipes
+
+
+def test_the_ablation_trains_only_what_is_missing(trained):
+    ablation.main("quick")
+    assert len(trained) == 3 * (1 + len(ablation.TRICKS))
+    kept = json.loads(ablation.FILE.read_text())
+    assert kept["quick"]["accuracy"][WHOLE] == [0.8, 0.8, 0.8]
+    assert kept["quick"]["accuracy"]["without test-time augmentation"] == [0.7, 0.7, 0.7]
+    # One training stopped before its end, and one was of another form of its trick.
+    del kept["quick"]["rows"][-1]
+    kept["quick"]["rows"][1]["changes"] = {"whitening": "another"}
+    ablation.FILE.write_text(json.dumps(kept))
+    del trained[:]
+    ablation.main("quick")
+    assert len(trained) == 2
+    # Another form of the recipe: all again.
+    kept["quick"]["recipe"]["epochs"] = 99
+    ablation.FILE.write_text(json.dumps(kept))
+    ablation.main("quick")
+    assert len(trained) == 2 + 30
+    # The rates of SGD are kept in the same file, and the chosen one is among them.
+    del trained[:]
+    ablation.main("quick", "sgd")
+    assert (
+        ablation.leave_out(get_recipe("quick", val_fraction=0.1), "Muon (SGD instead)") in trained
+    )
+    assert len(json.loads(ablation.FILE.read_text())["quick"]["rows"]) == 30
+    with pytest.raises(SystemExit, match="trick"):
+        ablation.main("quick", "trick")
+
+
+def test_the_scaling_trains_only_what_is_missing(trained):
+    scaling.main()
     assert [recipe.epochs for recipe in trained if recipe.name == "quick"] == [1, 2, 5]
-    result = json.loads(path.read_text())
-    assert [row["size"] for row in result["sizes"]] == [16, 20, 24, 28, 32]
-    assert {row["recipe"] for row in result["accuracy"]} >= {"quick", "fast", "accurate"}
-    assert "curve" not in result["trained"][0]
-    del result["trained"][-1]
-    path.write_text(json.dumps(result))
-    scaling["main"](["images"])
-    assert (len(trained), len(timed)) == (whole[0] + 1, whole[1] + 4)
-    path.write_text(json.dumps(result | {"machine": "another"}))
-    scaling["main"]([])
-    assert len(trained) == 2 * whole[0] + 1
-    # What was measured with another form of a recipe is measured again, and nothing else.
-    del trained[:], timed[:]
-    result = json.loads(path.read_text())
+    result = json.loads(scaling.FILE.read_text())
     result["recipes"]["fast"]["epochs"] = 13
-    path.write_text(json.dumps(result))
-    scaling["main"]([])
+    scaling.FILE.write_text(json.dumps(result))
+    del trained[:]
+    scaling.main()
     assert [recipe.name for recipe in trained] == ["fast", "fast"]
-    assert not timed
-
-
-def test_the_time_of_the_known_training_is_that_of_its_images():
-    scaling = runpy.run_path(str(FOLDER / "scaling.py"))
-    steps = json.loads((FOLDER / "time_to_accuracy.json").read_text())
-    per_second = {row["contender"]: row["images_per_second"] for row in steps["summary"]}
-    known = experiments.group_accuracy(experiments.load_scaling())
-    seconds, _, epochs = known["baseline"][-1]
-    assert epochs == 100
-    # 45,000 of the 50,000 images were learnt from.
-    assert seconds == pytest.approx(100 * 45_000 / per_second["baseline"], rel=0.01)
-    seconds, _, epochs = known[scaling["KNOWN_STEPS"]["documented script"]][-1]
-    assert seconds == pytest.approx(steps["documented_seconds"], rel=0.01)
-
-
-def test_the_machine_is_named_with_the_gpu_and_the_backend_if_not_the_usual(monkeypatch):
-    against = runpy.run_path(str(FOLDER / "against_documented.py"))
-    processor = against["describe_machine"]()
-    assert against["describe_trainer"]() == processor
-    monkeypatch.setattr("cifar_utils.training.loop.describe_device", lambda: "NVIDIA H100")
-    monkeypatch.setattr("cifar_utils.backend.keras.backend.backend", lambda: "jax")
-    assert against["describe_trainer"]() == f"{processor}, NVIDIA H100, jax"
-
-
-def test_the_scaling_refuses_an_unknown_part():
-    scaling = runpy.run_path(str(FOLDER / "scaling.py"))
-    with pytest.raises(SystemExit, match="no part image"):
-        scaling["main"](["image"])

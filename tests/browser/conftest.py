@@ -1,4 +1,4 @@
-"""A real Chromium for the tests that look at a page as a person does.
+"""A real Chromium for the tests that use a page as a person does.
 
 Without one they fail, and say what to install: a check that skips itself checks nothing.
 """
@@ -19,7 +19,7 @@ from cifar_utils.paths import project_root
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ADVICE = (
     "The browser tests need Chromium. On Debian or Ubuntu: sudo apt install chromium. Elsewhere: "
-    ".venv/bin/playwright install chromium. One that lies somewhere else: CHROMIUM_PATH."
+    ".venv/bin/playwright install chromium. One in another place: CHROMIUM_PATH."
 )
 SCREENSHOTS = project_root() / "outputs" / "screenshots"
 
@@ -48,10 +48,10 @@ def chromium():
 
 @pytest.fixture
 def open_page(chromium, request):
-    """Give a function that opens pages; what is on them at the end becomes a screenshot.
+    """Give a function that opens pages; at the end each becomes a screenshot.
 
     Keyword arguments go to Playwright's `new_context`, such as `color_scheme="dark"`. A page
-    remembers in `page.errors` what scripts complained about.
+    keeps the errors of its scripts in `page.errors`.
     """
     contexts, pages = [], []
 
@@ -81,7 +81,7 @@ def open_page(chromium, request):
 
 
 def free_port():
-    """Return a port that nobody listens on."""
+    """Return a port that is free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -1,61 +1,141 @@
-"""What the public meets beside the README: versions agree, commands exist, nobody is named."""
+"""What users import: the names at the top, the paths of 0.7.0, and how light they are."""
 
-import re
+import ast
+import runpy
+import subprocess
+import sys
 
 import pytest
-import yaml
 
 import cifar_utils
 from cifar_utils.paths import project_root
 
 ROOT = project_root()
-AUTHORS = "the cifar-notebooks authors"
+# Imports go to the right only. What is in no room (errors, paths, text, backend) is below all.
+ROOMS = ("apps", "inference", "evaluation", "training", "models", "runs", "data")
+FRONT_DOOR = ("cifar_utils", "cifar_utils.__main__", "cifar_utils.moved")
 
 
-def read(name):
-    return (ROOT / name).read_text(encoding="utf-8")
+def run_python(code, *options):
+    """Run code in a fresh process and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, *options, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
-def test_citation_names_the_project_its_version_and_no_person():
-    citation = yaml.safe_load(read("CITATION.cff"))
-    assert citation["version"] == cifar_utils.__version__
-    assert citation["authors"] == [{"name": AUTHORS}]
-    assert citation["license"] == "MIT"
+def find_room(module):
+    """Return a module's room: one of `ROOMS`, "plots", or "" for what is below all rooms."""
+    room = module.split(".")[1] if "." in module else ""
+    return room if room in (*ROOMS, "plots") else ""
 
 
-def test_licence_is_mit_and_names_the_authors():
-    licence = read("LICENSE")
-    assert licence.startswith("MIT License")
-    assert AUTHORS in licence
+def find_upward_imports(module, source):
+    """Return what a module must not import, also inside functions and by a module's name as text.
+
+    `plots` is beside the rooms: everything may draw, and plots themselves take arrays.
+    """
+    imported = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            imported += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module} has a relative import"
+            # `from cifar_utils import training` names the room in the second place
+            imported += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            imported += [node.value] if node.value.replace(".", "").isidentifier() else []
+    here = find_room(module)
+    below = (*ROOMS[ROOMS.index(here) :], "plots") if here in ROOMS else [here]
+    allowed = {"", *below}
+    imported = [name for name in imported if name.startswith("cifar_utils.")]
+    return [name for name in imported if find_room(name) not in allowed]
 
 
-def test_the_changelog_begins_with_this_version():
-    versions = re.findall(r"^## (\S+) \(\d{4}-\d\d-\d\d\)$", read("CHANGELOG.md"), re.MULTILINE)
-    assert versions[0] == cifar_utils.__version__
-    numbers = [tuple(map(int, version.split("."))) for version in versions]
-    assert numbers == sorted(numbers, reverse=True)
+def test_the_public_names_are_at_the_top():
+    from cifar_utils import Classifier, load_dataset, load_pretrained, show_classifier
+
+    assert Classifier.load
+    assert all(map(callable, (load_dataset, load_pretrained, show_classifier)))
+    assert set(cifar_utils.__all__) <= set(dir(cifar_utils))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = cifar_utils.no_such_name
 
 
-def test_the_workflow_runs_the_readmes_own_test_command():
-    jobs = yaml.safe_load(read(".github/workflows/test.yml"))["jobs"]
-    steps = [step.get("run") for step in jobs["test"]["steps"] if "run" in step]
-    assert steps == ["make test"]
-    tested = jobs["test"]["strategy"]["matrix"]["python"]
-    lowest, highest = re.search(
-        r'requires-python = ">=3\.(\d+),<3\.(\d+)"', read("pyproject.toml")
-    ).groups()
-    assert tested == [f"3.{minor}" for minor in range(int(lowest), int(highest))]
+def test_the_paths_of_version_0_7_go_on_working_and_say_where_things_are_now():
+    code = """
+import warnings
+warnings.simplefilter("always")
+with warnings.catch_warnings(record=True) as told:
+    from cifar_utils.inference import Classifier
+    from cifar_utils.pretrained import load_pretrained
+    from cifar_utils.web.app import create_app
+    from cifar_utils.widget import show_classifier
+import cifar_utils
+assert Classifier is cifar_utils.Classifier
+assert load_pretrained is cifar_utils.load_pretrained
+assert show_classifier is cifar_utils.show_classifier
+assert create_app.__module__ == "cifar_utils.apps.web.app"
+for warning in told:
+    if issubclass(warning.category, DeprecationWarning) and "cifar_utils" in str(warning.message):
+        print(str(warning.message))
+"""
+    told = run_python(code)
+    for new in ("inference.pretrained", "apps.web.app", "apps.widget"):
+        assert f"is now cifar_utils.{new}" in told
+    with pytest.raises(ModuleNotFoundError):
+        import cifar_utils.no_such_module  # noqa: F401
 
 
-@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "CHANGELOG.md", "outputs/README.md"])
-def test_links_files_and_make_targets_exist(name):
-    text = read(name)
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
-    makefile = read("Makefile")
-    for target in re.findall(r"`make ([a-z-]+)", text):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
-    for path in re.findall(r"`((?:tests|benchmarks|cifar_utils)/[\w/]+\.py)", text):
-        assert (ROOT / path).exists(), path
-    for path in re.findall(r"python (benchmarks/\w+\.py)", text):
-        assert (ROOT / path).exists(), path
+def test_importing_the_package_is_light():
+    code = (
+        "import sys, time; start = time.perf_counter(); import cifar_utils;"
+        "print(time.perf_counter() - start, 'numpy' in sys.modules)"
+    )
+    runs = [run_python(code).split() for _ in range(3)]
+    assert min(float(seconds) for seconds, _ in runs) < 0.3
+    assert {numpy for _, numpy in runs} == {"False"}
+
+
+def test_classifying_imports_neither_tensorflow_nor_keras():
+    code = (
+        "import sys; from cifar_utils import Classifier;"
+        "from cifar_utils.inference.samples import list_samples;"
+        "print(Classifier.load().predict(list_samples()['cat']).label,"
+        " {'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules))"
+    )
+    assert run_python(code) == "cat set()"
+
+
+def test_rooms_import_downward_only():
+    found = {}
+    for path in sorted((ROOT / "cifar_utils").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        module = ".".join(part for part in parts if part != "__init__")
+        if module not in FRONT_DOOR:
+            # A package's own `__init__` is in its room: a name below it says so.
+            wrong = find_upward_imports(f"{module}.", path.read_text(encoding="utf-8"))
+            found |= {module: wrong} if wrong else {}
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("cifar_utils.data.x", "def f():\n    from cifar_utils.runs import store"),
+        ("cifar_utils.data.x", "from cifar_utils import training"),
+        ("cifar_utils.plots.x", "import cifar_utils.evaluation.metrics"),
+        ("cifar_utils.paths", "from cifar_utils.data import Dataset"),
+        ("cifar_utils.runs.x", "HOMES = {'Checkpoint': 'cifar_utils.training.checkpoint'}"),
+    ],
+)
+def test_an_import_upward_is_found(module, source):
+    assert find_upward_imports(module, source)
+    assert not find_upward_imports("cifar_utils.apps.x", source)
+
+
+def test_the_page_of_the_public_surface_is_up_to_date():
+    page = runpy.run_path(str(ROOT / "tools" / "api_page.py"))
+    written = page["PAGE"].read_text(encoding="utf-8")
+    assert written == page["render_page"](), "run `python tools/api_page.py`"

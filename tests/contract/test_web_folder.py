@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifar_utils.apps.web.app import create_app
-from cifar_utils.apps.web.images_folder import NOTE_NAME, ImagesFolder
-from cifar_utils.apps.web.limits import PICTURES_PER_PAGE
+from cifar_utils.apps.web.folder import NOTE_NAME, ImagesFolder
 from cifar_utils.errors import ImageError
 from cifar_utils.inference.samples import list_samples
 
-PICTURE = list_samples()["cat"].read_bytes()
+CAT = list_samples()["cat"].read_bytes()
 
 
 class NoClassifier:
@@ -25,12 +24,6 @@ class NoClassifier:
 
     class source:
         synthetic = False
-
-
-def read(folder, name):
-    """Return the bytes of a picture."""
-    with ImagesFolder(folder).open(name) as stored:
-        return stored.data
 
 
 @pytest.fixture
@@ -45,18 +38,21 @@ def client(folder):
     return create_app(NoClassifier, folder).test_client()
 
 
-def test_pictures_by_their_names_and_nothing_else(folder):
-    for name in ("b.JPG", "A.png", "c.jpeg", ".hidden.png", "d.gif", "e.png.txt", "line\nfeed.png"):
-        (folder / name).write_bytes(PICTURE)
-    (folder / "album.png").mkdir()
-    (folder / os.fsdecode(b"\xff.png")).write_bytes(PICTURE)
-    assert ImagesFolder(folder).list().names == ("A.png", "b.JPG", "c.jpeg")
+def test_photos_by_their_names_and_nothing_else(folder):
+    wanted = ("A.png", "b.JPG", "c.jpeg", "d.heic", "e.WebP")
+    left_out = ".hidden.png ._b.JPG f.png.txt g.pdf __MACOSX .DS_Store line\nfeed.png".split(" ")
+    for name in (*wanted, *left_out):
+        (folder / name).write_bytes(CAT)
+    for name in ("album.png", ".ipynb_checkpoints"):
+        (folder / name).mkdir()
+    (folder / os.fsdecode(b"\xff.png")).write_bytes(CAT)
+    assert ImagesFolder(folder).list()[0] == list(wanted)
 
 
 def test_it_is_read_again_without_a_restart(client, folder):
-    """The documented app had to be restarted."""
-    assert "holds no picture" in client.get("/").text
-    (folder / "new.png").write_bytes(PICTURE)
+    """The original app had to be restarted."""
+    assert "holds no photo" in client.get("/").text
+    (folder / "new.png").write_bytes(CAT)
     assert 'value="new.png"' in client.get("/").text
     (folder / "new.png").unlink()
     folder.rmdir()
@@ -65,7 +61,7 @@ def test_it_is_read_again_without_a_restart(client, folder):
     assert "is a file, not a folder" in client.get("/").text
     folder.unlink()
     folder.mkdir()
-    (folder / "again.jpg").write_bytes(PICTURE)
+    (folder / "again.jpg").write_bytes(CAT)
     assert 'value="again.jpg"' in client.get("/").text
 
 
@@ -80,45 +76,33 @@ def test_a_folder_that_may_not_be_read_is_told(client, monkeypatch):
 def test_the_first_start_makes_it_with_a_note(tmp_path):
     folder = ImagesFolder(tmp_path / "a" / "Images")
     folder.make()
-    assert "Put pictures here" in (folder.path / NOTE_NAME).read_text()
+    assert "Put photos here" in (folder.path / NOTE_NAME).read_text()
     (folder.path / NOTE_NAME).write_text("mine")
     folder.make()
     assert (folder.path / NOTE_NAME).read_text() == "mine"
     (tmp_path / "file").touch()
     blocked = ImagesFolder(tmp_path / "file" / "Images")
     blocked.make()
-    assert "is a file" in blocked.list().problem
+    assert "is a file" in blocked.list()[1]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../secret.png",
-        "..\\secret.png",
-        "/etc/passwd",
-        "./in.png",
-        "sub/deep.png",
-        "in.png/",
-        "in.png\0",
-        "%2e%2e%2fsecret.png",
-        ".hidden.png",
-        "link.png",
-        "fifo.png",
-        "IN.PNG",
-        "",
-        "..",
-    ],
+OUTSIDE = (
+    "../secret.png ..\\secret.png /etc/passwd ./in.png sub/deep.png in.png/ in.png\0 .. IN.PNG"
 )
+HIDDEN = "%2e%2e%2fsecret.png .hidden.png link.png fifo.png"
+
+
+@pytest.mark.parametrize("name", ["", *OUTSIDE.split(" "), *HIDDEN.split(" ")])
 def test_no_path_leads_out(client, folder, name):
-    (folder.parent / "secret.png").write_bytes(PICTURE)
+    (folder.parent / "secret.png").write_bytes(CAT)
     for inside in ("in.png", ".hidden.png", "%2e%2e%2fsecret.jpg"):
-        (folder / inside).write_bytes(PICTURE)
+        (folder / inside).write_bytes(CAT)
     (folder / "sub").mkdir()
-    (folder / "sub" / "deep.png").write_bytes(PICTURE)
+    (folder / "sub" / "deep.png").write_bytes(CAT)
     (folder / "link.png").symlink_to(folder.parent / "secret.png")
     os.mkfifo(folder / "fifo.png")
-    with pytest.raises(ImageError, match="no picture"):
-        read(folder, name)
+    with pytest.raises(ImageError):
+        ImagesFolder(folder).read(name)
     for written in (name, quote(name, safe=""), quote(quote(name, safe=""), safe="")):
         answer = client.get(f"/thumbnails/{written}")
         assert answer.status_code >= 400 or answer.location, written
@@ -129,13 +113,12 @@ def test_no_path_leads_out(client, folder, name):
 
 
 def test_a_link_swapped_in_at_the_last_moment_is_not_followed(folder, monkeypatch):
-    (folder.parent / "secret.png").write_bytes(PICTURE)
+    (folder.parent / "secret.png").write_bytes(CAT)
     (folder / "a.png").symlink_to(folder.parent / "secret.png")
     images = ImagesFolder(folder)
     monkeypatch.setattr(images, "_read_names", lambda: {"a.png"})
-    with pytest.raises(ImageError, match="cannot be read"):
-        with images.open("a.png"):
-            pass
+    with pytest.raises(ImageError, match=r"a\.png"):
+        images.read("a.png")
 
 
 @settings(max_examples=60, deadline=None)
@@ -145,7 +128,7 @@ def test_no_text_reads_what_is_not_listed(tmp_path_factory, text):
     folder.mkdir(exist_ok=True)
     (folder / "only.png").write_bytes(b"picture")
     with pytest.raises(ImageError):
-        read(folder, text + "/only.png")
+        ImagesFolder(folder).read(text + "/only.png")
 
 
 @pytest.mark.parametrize(
@@ -159,16 +142,16 @@ def test_no_text_reads_what_is_not_listed(tmp_path_factory, text):
     ],
 )
 def test_any_name_that_a_form_can_send_works(client, folder, name):
-    (folder / name).write_bytes(PICTURE)
+    (folder / name).write_bytes(CAT)
     page = client.get("/").text
     address = page.split('src="/thumbnails/')[1].split('"')[0]
     assert client.get(f"/thumbnails/{html.unescape(address)}").mimetype == "image/jpeg"
-    assert read(folder, name) == PICTURE
+    assert ImagesFolder(folder).read(name)[0] == CAT
 
 
-def test_a_thumbnail_changes_with_its_picture_and_is_kept_until_then(client, folder):
+def test_a_thumbnail_changes_with_its_photo_and_is_kept_until_then(client, folder):
     path = folder / "a.jpg"
-    path.write_bytes(PICTURE)
+    path.write_bytes(CAT)
     first = client.get("/thumbnails/a.jpg")
     assert first.headers["Cache-Control"] == "private, no-cache"
     again = client.get("/thumbnails/a.jpg", headers={"If-None-Match": first.headers["ETag"]})
@@ -182,14 +165,13 @@ def test_a_thumbnail_changes_with_its_picture_and_is_kept_until_then(client, fol
     assert (broken.status_code, broken.mimetype) == (422, "image/svg+xml")
 
 
-def test_two_thousand_pictures_come_page_by_page(client, folder):
+def test_two_thousand_photos_come_page_by_page(client, folder):
     for number in range(2000):
         Path(folder, f"{number:04}.png").touch()
     page = client.get("/")
-    assert page.text.count('name="image"') == PICTURES_PER_PAGE
-    assert page.text.count('loading="lazy"') == PICTURES_PER_PAGE
+    assert page.text.count('name="image"') == 60
     assert len(page.data) < 100_000
-    assert "2,000 pictures, page 1 of 34" in page.text
+    assert "2,000 photos, page 1 of 34" in page.text
     assert 'value="0060.png"' in client.get("/?page=2").text
     assert 'value="1999.png"' in client.get("/?page=999").text
     for nonsense in ("x", "-1", "0", "²", "9" * 50):

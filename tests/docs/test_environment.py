@@ -1,15 +1,19 @@
-"""The lists of dependencies agree: pyproject.toml, environment.yml, both files of constraints."""
+"""The lists of dependencies agree: pyproject.toml, environment.yml, the files of constraints."""
 
+import importlib.metadata
+import os
 import re
 import tomllib
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from cifar_utils.paths import project_root
 
 ROOT = project_root()
+CONSTRAINTS = ["constraints.txt", "constraints-colab.txt", "constraints-oldest.txt"]
 
 
 def read_pyproject():
@@ -51,8 +55,8 @@ def test_jax_is_pinned_to_a_version_that_its_extra_accepts():
     assert pins["jaxlib"] == pins["jax"]
 
 
-def test_the_second_environment_has_the_oldest_versions_that_are_supported():
-    pins = read_constraints("constraints-colab.txt")
+def test_the_oldest_environment_has_the_oldest_versions_that_are_supported():
+    pins = read_constraints("constraints-oldest.txt")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for requirement in map(Requirement, project["dependencies"]):
         (bound,) = (part.version for part in requirement.specifier if part.operator == ">=")
@@ -62,7 +66,23 @@ def test_the_second_environment_has_the_oldest_versions_that_are_supported():
     assert pins["tensorflow"] == pins["tensorflow-cpu"]
 
 
-@pytest.mark.parametrize("name", ["constraints.txt", "constraints-colab.txt"])
+def test_colab_has_what_it_brings_and_what_it_lacks_is_pinned_too():
+    pins = read_constraints("constraints-colab.txt")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in map(Requirement, project["dependencies"]):
+        assert requirement.specifier.contains(pins[requirement.name]), f"{requirement}"
+    assert pins["tensorflow"] == pins["tensorflow-cpu"]
+
+
+@pytest.mark.skipif("CIFAR_CONSTRAINTS" not in os.environ, reason="make test-colab sets it")
+def test_this_environment_holds_the_pinned_versions():
+    pins = read_constraints(os.environ["CIFAR_CONSTRAINTS"])
+    for distribution in importlib.metadata.distributions():
+        name = canonicalize_name(distribution.name)
+        assert distribution.version == pins.get(name, distribution.version), name
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
 def test_constraints_hold_names_and_versions_only(name):
     for line in (ROOT / name).read_text().splitlines():
         assert line.startswith("#") or re.fullmatch(r"[a-z0-9.-]+==[A-Za-z0-9.+]+", line), line
@@ -83,6 +103,16 @@ def test_environment_gives_a_reason_beside_each_dependency():
     for line in named:
         if line.strip() not in ("- pip", "- pip:", "- conda-forge"):
             assert re.search(r" # \w", line), f"no reason beside: {line.strip()}"
+
+
+def test_environment_separates_what_only_the_tests_need():
+    text = (ROOT / "environment.yml").read_text()
+    needed, tests = text.partition("# What only the tests need")[::2]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for name in (Requirement(line).name for line in project["dependencies"]):
+        assert f"- {name} " in needed
+    for line in project["optional-dependencies"]["dev"]:
+        assert f"- {Requirement(line).name} " in tests
 
 
 @pytest.mark.parametrize("name", ["tensorflow", "tensorflow-cpu", "jax"])

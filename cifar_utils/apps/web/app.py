@@ -1,125 +1,271 @@
-"""The Flask application: `create_app(classifier)`."""
+"""The Flask application: `create_app(classifier)`.
 
+People get HTML (`/`, `/predict`), programs JSON (`/api/predict`, `/healthz`), both from the rows
+of `answers.answer`; `static/openapi.json` describes what programs get.
+"""
+
+import functools
+import json
 import time
-from dataclasses import dataclass
+from pathlib import Path
 
-from flask import Flask, current_app, g, jsonify, make_response, render_template, request
+from flask import (
+    Blueprint,
+    Flask,
+    current_app,
+    g,
+    jsonify,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    send_file,
+    url_for,
+)
 from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
 from cifar_utils import __version__
-from cifar_utils.apps.web import limits
-from cifar_utils.apps.web.answers import answer, choose_status
-from cifar_utils.apps.web.api import api
-from cifar_utils.apps.web.images_folder import ImagesFolder
-from cifar_utils.apps.web.metrics import Metrics
-from cifar_utils.apps.web.pages import pages
-from cifar_utils.apps.web.security import HEADERS, LOOPBACK, check_request
-from cifar_utils.apps.web.thumbnails import Thumbnails
-from cifar_utils.apps.web.uploads import MemoryRequest, RequestError
+from cifar_utils.apps.web import security
+from cifar_utils.apps.web.answers import (
+    MAX_FILES,
+    MAX_REQUEST_BYTES,
+    Options,
+    RequestError,
+    Upload,
+    answer,
+    choose_status,
+    collect_uploads,
+    read_options,
+)
+from cifar_utils.apps.web.folder import ImagesFolder
+from cifar_utils.apps.web.metrics import TEXT_FORMAT, Metrics
+from cifar_utils.errors import ImageError
 from cifar_utils.inference.images import MAX_BYTES
+from cifar_utils.inference.samples import list_samples
 
 JSON_PATHS = ("/api/", "/healthz", "/metrics", "/openapi.json")
+MAX_TEXT_BYTES = 100_000  # of form fields that are no files
+SHOWN_CLASSES = 5
+PICTURES_PER_PAGE = 60
+
+routes = Blueprint("web", __name__)
 
 
-@dataclass(frozen=True, eq=False)
-class Site:
-    """What the routes share: `current_app.extensions["site"]`."""
-
-    classifier: object
-    folder: ImagesFolder
-    thumbnails: Thumbnails
-    metrics: Metrics
-
-    def classify(self, uploads, options):
-        """Answer for some `uploads.Upload`s; returns the rows, and a status for all."""
-        rows, statuses = [], []
-        for upload in uploads:
-            start = time.perf_counter()
-            row, status = answer(self.classifier, upload, options)
-            self.metrics.count_picture(row, time.perf_counter() - start)
-            rows.append(row)
-            statuses.append(status)
-        return rows, choose_status(statuses)
-
-
-class PageApp(Flask):
-    """Keeps uploads in memory."""
-
-    request_class = MemoryRequest
-
-
-def create_app(classifier, images_dir="Images", allowed_hosts=LOOPBACK) -> Flask:
+def create_app(classifier, images_dir="Images", allowed_hosts=security.LOOPBACK) -> Flask:
     """Make the application around a classifier that is loaded already.
 
     Args:
         classifier: An `inference.Classifier`, or what has its attributes `predict_prepared`,
             `compute_probs`, `class_names`, `source`, `engine` and `calibration`.
-        images_dir: The folder whose pictures can be chosen; need not exist, and is read anew at
+        images_dir: The folder whose photos can be chosen; need not exist, and is read anew at
             each request.
         allowed_hosts: Names under which the server answers; None for any. See
             `security.find_allowed_hosts`.
 
     Returns:
-        A WSGI application that writes nothing to disk.
+        A WSGI application. Uploads of more than 500 kB are kept in unnamed temporary files until
+        they are answered.
     """
-    app = PageApp(__name__)
+    app = Flask(__name__)
     app.config.update(
-        MAX_CONTENT_LENGTH=limits.MAX_REQUEST_BYTES,
-        MAX_FORM_MEMORY_SIZE=100_000,  # bytes of fields that are no files
-        MAX_FORM_PARTS=2 * limits.MAX_FILES + 10,
+        MAX_CONTENT_LENGTH=MAX_REQUEST_BYTES,
+        MAX_FORM_MEMORY_SIZE=MAX_TEXT_BYTES,
+        MAX_FORM_PARTS=2 * MAX_FILES + 10,
+        ALLOWED_HOSTS=allowed_hosts,
     )
     app.json.sort_keys = False
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(
-        class_names=classifier.class_names,
-        source=classifier.source,
-        engine=classifier.engine,
-        calibrated=classifier.calibration is not None,
-        limits=limits,
+        classifier=classifier,
+        max_files=MAX_FILES,
         max_bytes=MAX_BYTES,
+        max_request_bytes=MAX_REQUEST_BYTES,
         version=__version__,
     )
-    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    folder = ImagesFolder(images_dir)
-    app.extensions["site"] = Site(classifier, folder, Thumbnails(folder), Metrics())
-    app.register_blueprint(pages)
-    app.register_blueprint(api)
-    _add_hooks(app, allowed_hosts)
-    for kind in (RequestError, HTTPException, Exception):
-        app.register_error_handler(kind, _show_error)
+    app.extensions.update(classifier=classifier, folder=ImagesFolder(images_dir), metrics=Metrics())
+    app.register_blueprint(routes)
     return app
 
 
-def _add_hooks(app, allowed_hosts):
-    """Check each request before it is looked at; mark and count each response."""
+# For people
 
-    @app.before_request
-    def begin():
-        g.start = time.perf_counter()
-        check_request(request, allowed_hosts)
 
-    @app.after_request
-    def finish(response):
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        response.headers.setdefault("Cache-Control", "no-store")
-        route = request.url_rule.rule if request.url_rule else "none"
-        seconds = time.perf_counter() - g.get("start", time.perf_counter())
-        metrics = app.extensions["site"].metrics
-        metrics.count_request(request.method, route, response.status_code, seconds)
+@routes.get("/")
+def show_page():
+    """The page, with the folder as it is now."""
+    return _render_page()
+
+
+@routes.get("/predict")
+def go_back():
+    """Where a browser that reloads the answers' address ends up."""
+    return redirect(url_for(".show_page"))
+
+
+@routes.post("/predict")
+def show_answers():
+    """The page with answers, for browsers without JavaScript."""
+    known = list_samples()
+    samples = [
+        Upload(f"{name}.jpg", known[name].read_bytes)
+        for name in request.form.getlist("sample")
+        if name in known
+    ]
+    try:
+        uploads = collect_uploads(request, current_app.extensions["folder"]) + samples
+    except RequestError as error:
+        if not samples or error.status != 400:  # 400: no photo but the samples
+            return _render_page(problem=str(error)), error.status
+        uploads = samples
+    rows, status = _classify(uploads, Options(SHOWN_CLASSES, "heat_map" in request.form, True))
+    return _render_page(rows), status
+
+
+def _render_page(rows=(), problem=""):
+    """Render the page, with answers or with the reason why there are none."""
+    folder = current_app.extensions["folder"]
+    names, folder_problem = folder.list()
+    count = max(1, -(-len(names) // PICTURES_PER_PAGE))
+    wanted = request.args.get("page", "1")
+    number = int(wanted) if wanted.isascii() and wanted.isdecimal() and len(wanted) < 6 else 1
+    number = min(max(number, 1), count)
+    shown = names[(number - 1) * PICTURES_PER_PAGE : number * PICTURES_PER_PAGE]
+    return render_template(
+        "index.html",
+        pictures=[(name, folder.find_version(name)) for name in shown],
+        total=len(names),
+        folder_problem=folder_problem,
+        folder_name=folder.path.name or str(folder.path),
+        page_number=number,
+        page_count=count,
+        samples=[] if shown else list(list_samples()),
+        rows=rows,
+        problem=problem,
+    )
+
+
+@routes.get("/thumbnails/<name>")
+def show_thumbnail(name):
+    """A small JPEG of a photo in the folder."""
+    try:
+        jpeg, version = current_app.extensions["folder"].make_thumbnail(name)
+    except ImageError:
+        response = current_app.send_static_file("unreadable.svg")
+        response.status_code = 422
         return response
+    response = make_response(jpeg)
+    response.mimetype = "image/jpeg"
+    response.set_etag(version)
+    # The page names the version in the address; then the answer never changes.
+    current = request.args.get("v") == version
+    response.headers["Cache-Control"] = "private, " + (
+        "max-age=31536000, immutable" if current else "no-cache"
+    )
+    return response.make_conditional(request)
 
 
+@routes.get("/samples/<name>")
+def show_sample(name):
+    """One of the photos that ship with the package."""
+    path = list_samples().get(name)
+    if path is None:
+        raise RequestError("There is no such sample photo.", 404)
+    return send_file(path, max_age=3600)
+
+
+@routes.get("/api")
+def show_api():
+    """How programs use the server."""
+    return render_template("api.html", document=read_description())
+
+
+# For programs
+
+
+@routes.post("/api/predict")
+def predict():
+    """Classify the photos of a request."""
+    options = read_options(request.values)
+    rows, status = _classify(collect_uploads(request, current_app.extensions["folder"]), options)
+    return _describe_model() | {"pictures": rows}, status
+
+
+@routes.get("/healthz")
+def healthz():
+    """Say that the server answers, and with what model."""
+    return {"status": "ok"} | _describe_model()
+
+
+@routes.get("/metrics")
+def metrics():
+    """Counts and latencies for Prometheus."""
+    return current_app.extensions["metrics"].render(), {"Content-Type": TEXT_FORMAT}
+
+
+@routes.get("/openapi.json")
+def openapi():
+    """The description of these addresses."""
+    return read_description()
+
+
+@functools.cache
+def read_description() -> dict:
+    """Read the OpenAPI 3.1 document. Do not change what this returns."""
+    return json.loads(Path(__file__).with_name("static").joinpath("openapi.json").read_bytes())
+
+
+def _classify(uploads, options):
+    """Answer for some `Upload`s; returns the rows, and a status for all."""
+    rows, statuses = [], []
+    for upload in uploads:
+        start = time.perf_counter()
+        row, status = answer(current_app.extensions["classifier"], upload, options)
+        current_app.extensions["metrics"].count_picture(row, time.perf_counter() - start)
+        rows.append(row)
+        statuses.append(status)
+    return rows, choose_status(statuses)
+
+
+def _describe_model():
+    """Return what answers: a JSON-ready dict."""
+    classifier = current_app.extensions["classifier"]
+    return {
+        "model": str(classifier.source),
+        "engine": classifier.engine,
+        "synthetic": classifier.source.synthetic,
+        "calibrated": classifier.calibration is not None,
+    }
+
+
+# For all of them
+
+
+@routes.before_app_request
+def _begin():
+    """Check each request before it is handled."""
+    g.start = time.perf_counter()
+    security.check_request(request, current_app.config["ALLOWED_HOSTS"])
+
+
+@routes.after_app_request
+def _finish(response):
+    """Mark and count each response."""
+    for name, value in security.HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("Cache-Control", "no-store")
+    route = request.url_rule.rule if request.url_rule else "none"
+    seconds = time.perf_counter() - g.get("start", time.perf_counter())
+    current_app.extensions["metrics"].count_request(
+        request.method, route, response.status_code, seconds
+    )
+    return response
+
+
+@routes.app_errorhandler(Exception)
 def _show_error(error):
     """Say what went wrong, without a trace: as JSON to programs, as a page to people."""
     if isinstance(error, RequestError):
         status, text = error.status, str(error)
-    elif isinstance(error, RequestEntityTooLarge):
-        most = limits.MAX_REQUEST_BYTES / 1e6
-        status = 413
-        text = (
-            f"The request is too large: at most {most:.0f} MB and {limits.MAX_FILES} pictures. Send"
-            " fewer or smaller ones."
-        )
     elif isinstance(error, HTTPException) and not isinstance(error, InternalServerError):
         if error.code is None or error.code < 400:
             return error  # a redirection
@@ -132,14 +278,21 @@ def _show_error(error):
     else:
         response = make_response(render_template("error.html", status=status, text=text))
     if isinstance(error, HTTPException):
-        allowed = [pair for pair in error.get_headers() if pair[0] == "Allow"]
-        response.headers.extend(allowed)
+        response.headers.extend(pair for pair in error.get_headers() if pair[0] == "Allow")
     response.status_code = status
     return response
 
 
 def _explain(error):
     """Word an HTTP error for people."""
+    if isinstance(error, RequestEntityTooLarge):
+        most = f"at most {MAX_REQUEST_BYTES / 1e6:.0f} MB and {MAX_FILES} photos"
+        if (request.content_length or 0) > MAX_REQUEST_BYTES:
+            return f"The request is too large: {most}. Send fewer or smaller ones."
+        return (
+            f"The form has too many fields, or one of more than {MAX_TEXT_BYTES / 1e3:.0f} kB that"
+            f" is no file. A part is a file if it has a file name: -F file=@photo.jpg; {most}."
+        )
     known = {
         400: "The request is not well-formed.",
         404: "There is nothing at this address.",

@@ -12,27 +12,27 @@ class Metrics:
     """The counters of one application; each has a registry of its own."""
 
     def __init__(self):
-        self._registry = CollectorRegistry()
-        own = {"registry": self._registry}
-        ProcessCollector(**own)
+        self._registry = own = CollectorRegistry()
+        ProcessCollector(registry=own)
         self._requests = Counter(
-            "cifar_http_requests", "Requests answered.", ["method", "route", "status"], **own
+            "cifar_http_requests",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=own,
         )
         self._request_seconds = Histogram(
             "cifar_http_request_seconds",
-            "From the application's first look at a request to its answer.",
+            "From the start of a request in the application to its answer.",
             ["route"],
             buckets=BUCKETS,
-            **own,
+            registry=own,
         )
-        self._pictures = Counter(
-            "cifar_pictures", "Pictures by what became of them.", ["outcome"], **own
-        )
+        self._pictures = Counter("cifar_pictures", "Photos by outcome.", ["outcome"], registry=own)
         self._picture_seconds = Histogram(
             "cifar_picture_seconds",
-            "To read and classify a picture, heat map included.",
+            "To read and classify a photo, heat map included.",
             buckets=BUCKETS,
-            **own,
+            registry=own,
         )
         for outcome in ("answered", "unsure", "refused"):
             self._pictures.labels(outcome)
@@ -44,7 +44,7 @@ class Metrics:
         self._request_seconds.labels(route).observe(seconds)
 
     def count_picture(self, row, seconds):
-        """Count a picture by its row, as `answers.answer` returns it."""
+        """Count a photo by its row, as `answers.answer` returns it."""
         outcome = "refused" if "error" in row else "unsure" if row["unsure"] else "answered"
         self._pictures.labels(outcome).inc()
         self._picture_seconds.observe(seconds)

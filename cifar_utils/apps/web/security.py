@@ -3,7 +3,7 @@
 import ipaddress
 from urllib.parse import urlsplit
 
-from cifar_utils.apps.web.uploads import RequestError
+from cifar_utils.apps.web.answers import RequestError
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 POLICY = {

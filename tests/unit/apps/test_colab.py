@@ -19,13 +19,13 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from packaging.requirements import Requirement
 
-from cifar_utils.apps import colab, links
+from cifar_utils.apps import colab
+from cifar_utils.apps.notebooks import read_address, render_setup
 from cifar_utils.errors import CifarError
 from cifar_utils.paths import notebooks_dir
 from cifar_utils.runs.run import STAGES
 
 ADDRESS = "https://github.com/ada/cifar-notebooks"
-WHEEL = "cifar_notebooks-0.1.0-py3-none-any.whl"
 VERSIONS = {"keras": "3.8.0", "numpy": "2.0.2", "protobuf": "5.29.0", "six": "1.16"}
 
 # IPython's advice beside each SystemExit.
@@ -51,97 +51,75 @@ def content(tmp_path):
 
 
 class Cell:
-    """Runs a set-up cell in IPython: what it told pip, and what it raised."""
+    """Runs a set-up cell in IPython: what it told pip, what it showed, and what it raised."""
 
     def __init__(self, source, content, monkeypatch, installed=False, pip_works=True):
         self.pip = []
-        here = {"installed": installed}
+        modules = [name for name in sys.modules if name.partition(".")[0] == "cifar_utils"]
 
-        def run_pip(line):
-            self.pip.append(line)
-            here["installed"] = pip_works
-
-        found = types.SimpleNamespace()
-        monkeypatch.setattr(
-            "importlib.util.find_spec", lambda name: found if here["installed"] else None
-        )
-        shell = InteractiveShell()
-        shell.register_magic_function(run_pip, magic_name="pip")
         with monkeypatch.context() as patch:
-            # A shell's error handler prints; the exception itself is in the result.
-            patch.setattr(shell, "showtraceback", lambda *args, **kwargs: None)
+
+            def run_pip(line):
+                self.pip.append(line)
+                if pip_works:
+                    patch.undo()
+
+            shell = InteractiveShell()
+            shell.register_magic_function(run_pip, magic_name="pip")
+            for name in [] if installed else modules:
+                patch.setitem(sys.modules, name, None)  # importing it raises ImportError
             result = shell.run_cell(source.replace("/content", str(content)))
         self.error = result.error_before_exec or result.error_in_exec
 
 
 def committed_source():
     notebook = nbformat.read(notebooks_dir() / f"{STAGES[0]}.ipynb", as_version=4)
-    return notebook.cells[3].source
+    (setup,) = (cell.source for cell in notebook.cells if "set_up_colab()" in cell.source)
+    return setup
 
 
 def test_it_is_the_cell_that_the_notebooks_hold():
-    assert committed_source() == links.render_setup(links.read_address())
+    assert committed_source() == render_setup(read_address())
 
 
 @pytest.mark.parametrize("address", ["", ADDRESS])
-def test_outside_of_colab_nothing_is_installed(content, monkeypatch, address):
-    (content / WHEEL).touch()
-    source = links.render_setup(address)
-    cell = Cell(source, content, monkeypatch, installed=True)
+def test_where_the_package_is_nothing_is_installed(content, monkeypatch, address):
+    cell = Cell(render_setup(address), content, monkeypatch, installed=True)
     assert (cell.pip, cell.error) == ([], None)
-    cell = Cell(source, content, monkeypatch, installed=False)
-    assert cell.pip == []
-    assert isinstance(cell.error, SystemExit)
-    assert "make lab" in str(cell.error)
 
 
-def test_the_source_is_a_wheel_then_a_clone_then_the_address(in_colab, content, monkeypatch):
+@pytest.mark.parametrize("address", ["", ADDRESS])
+def test_in_colab_pip_gets_the_wheel_or_the_address(in_colab, content, monkeypatch, address):
     monkeypatch.setattr(colab, "find_missing", lambda versions: [])
-    source, pip = links.render_setup(ADDRESS), "install --quiet --no-deps"
-    assert Cell(source, content, monkeypatch).pip == [f"{pip} git+{ADDRESS}"]
-    (content / "cifar-notebooks").mkdir()
-    assert Cell(source, content, monkeypatch).pip == [f"{pip} {content}/cifar-notebooks"]
-    # A browser's or Colab's name for a second upload, which pip refuses, is not taken.
-    for name in (WHEEL, WHEEL.replace("0.1.0", "0.0.9"), WHEEL.replace(".whl", " (1).whl")):
-        (content / name).touch()
-    for text in (source, links.render_setup("")):
-        cell = Cell(text, content, monkeypatch)
-        assert (cell.pip, cell.error) == ([f"{pip} {content / WHEEL}"], None)
+    cell = Cell(render_setup(address), content, monkeypatch)
+    (line,) = cell.pip
+    assert line.startswith("install -q --no-deps ")
+    assert line.endswith(f"git+{ADDRESS}" if address else f"{content}/cifar_notebooks-*-any.whl")
+    assert cell.error is None
 
 
-def test_with_nothing_to_install_from_it_says_what_to_do(in_colab, content, monkeypatch):
-    cell = Cell(links.render_setup(""), content, monkeypatch)
-    assert (cell.pip, type(cell.error)) == ([], SystemExit)
-    for words in ("make wheel", "/cifar-notebooks", "pyproject.toml", "make links"):
-        assert words in str(cell.error)
-
-
-def test_where_pip_fails_its_words_are_pointed_to(in_colab, content, monkeypatch):
-    cell = Cell(links.render_setup(ADDRESS), content, monkeypatch, pip_works=False)
-    assert isinstance(cell.error, SystemExit)
-    assert "what pip says" in str(cell.error)
-
-
-def test_what_is_installed_already_costs_no_pip(in_colab, content, monkeypatch):
-    (content / WHEEL).touch()
-    monkeypatch.setattr(colab, "find_missing", lambda versions: [])
-    monkeypatch.setattr(subprocess, "run", None)
-    cell = Cell(links.render_setup(ADDRESS), content, monkeypatch, installed=True)
-    assert (cell.pip, cell.error) == ([], None)
+@pytest.mark.parametrize(
+    ("address", "advice"), [("", "upload the wheel"), (ADDRESS, "what pip says")]
+)
+def test_where_that_fails_python_shows_what_to_do(content, monkeypatch, capsys, address, advice):
+    cell = Cell(render_setup(address), content, monkeypatch, pip_works=False)
+    assert isinstance(cell.error, ImportError)
+    shown = capsys.readouterr().out
+    assert "make lab" in shown
+    assert advice in shown
 
 
 class Pip:
     """Stands for `subprocess.run` of pip, and moves versions as told."""
 
     def __init__(self, monkeypatch, before, after, returncode=0):
-        self.calls, self.constraints = [], ""
+        self.calls = []
         self.returncode, self.versions, self.after = returncode, before, after
         monkeypatch.setattr(subprocess, "run", self.run)
         monkeypatch.setattr(colab, "_list_versions", lambda: self.versions)
 
     def run(self, command, **_):
         self.calls.append(command)
-        self.constraints = Path(command[command.index("--constraint") + 1]).read_text()
         self.versions = {**self.versions, **self.after}
         return types.SimpleNamespace(returncode=self.returncode, stdout="No matching distribution")
 
@@ -160,9 +138,8 @@ def test_only_what_is_missing_is_installed_and_colabs_own_is_held(in_colab, monk
     pip = Pip(monkeypatch, VERSIONS, {"papermill": "2.7"})
     colab.set_up_colab()
     (command,) = pip.calls
-    assert command[-1] == "papermill>=2.6"
-    assert not {"six>=1.0", "keras>=3.8"} & set(command)
-    assert pip.constraints == "keras==3.8.0\nnumpy==2.0.2\nprotobuf==5.29.0\n"
+    held = ["keras==3.8.0", "numpy==2.0.2", "protobuf==5.29.0"]
+    assert command[command.index("install") + 1 :] == ["papermill>=2.6", *held]
     assert "papermill>=2.6" in capsys.readouterr().out
     colab.set_up_colab()
     assert len(pip.calls) == 1

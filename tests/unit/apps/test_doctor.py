@@ -32,17 +32,6 @@ def test_every_section_reports_and_every_problem_has_advice(fast):
         assert f"{name}: about" in text
 
 
-def test_lines_come_as_soon_as_they_are_known(fast, monkeypatch):
-    lines = []
-
-    def check():
-        yield doctor.Finding("ok", "first")
-        assert lines == ["Slow", "  ok      first"]
-
-    monkeypatch.setattr(doctor, "SECTIONS", {"Slow": check})
-    assert [finding.level for finding in doctor.run_doctor(lines.append)] == ["ok"]
-
-
 def test_a_broken_check_does_not_hide_the_others(monkeypatch):
     def broken():
         raise RuntimeError("libfoo.so is missing")
@@ -89,7 +78,7 @@ def test_data_that_is_missing_or_damaged_is_said(monkeypatch, tmp_path):
     ("gpus", "cuda_build", "hidden", "seen", "level", "word"),
     [
         ([], True, None, 0, "note", "no NVIDIA driver"),
-        (["H200"], True, None, 1, "ok", "TensorFlow sees 1"),
+        (["H100"], True, None, 1, "ok", "TensorFlow sees 1"),
         (["H200"], False, None, 0, "problem", "CPU-only"),
         (["H200"], True, "", 0, "problem", "CUDA_VISIBLE_DEVICES"),
         (["H200"], True, None, 0, "problem", "CUDA libraries"),
@@ -135,23 +124,9 @@ def test_a_containers_limit_counts(monkeypatch, tmp_path):
     assert 1e6 < free <= total < float("inf")
 
 
-def test_a_command_that_is_missing_or_fails_says_nothing():
-    assert machine.run_quietly("no-such-command-anywhere") == ""
-    assert machine.run_quietly("false") == ""
-
-
-def test_the_estimate_counts_each_image_size_for_its_epochs(monkeypatch):
-    monkeypatch.setattr("cifar_utils.training.loop.compile_model", lambda recipe, steps: None)
-    monkeypatch.setattr(doctor, "_time_step", lambda model, n, size, budget: {24: 1, 32: 2}[size])
-    recipe = dataclasses.replace(RECIPES["quick"], precision="float32")
-    steps, validation = 45_000 / 250, 5_000 / 250 * 2 / 3
-    expected = (1 + 1 + 2) * steps + 3 * validation
-    assert doctor.estimate_seconds(recipe) == pytest.approx(expected)
-
-
 def test_the_estimate_grows_with_the_epochs():
     recipe = dataclasses.replace(RECIPES["quick"], epochs=1, batch_size=8)
-    one = doctor.estimate_seconds(recipe, budget=0.3)
-    ten = doctor.estimate_seconds(dataclasses.replace(recipe, epochs=10), budget=0.3)
+    one = doctor.estimate_seconds(recipe, budget=0.2)
+    ten = doctor.estimate_seconds(dataclasses.replace(recipe, epochs=10), budget=0.2)
     assert 0.1 < one < 600
     assert 3 < ten / one < 30

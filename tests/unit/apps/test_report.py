@@ -1,23 +1,26 @@
 """The report: complete, safe, self-contained, and readable whatever is missing from the run."""
 
+import base64
 import csv
-import itertools
 import json
+import os
 import re
-import shlex
+import sys
 from html.parser import HTMLParser
 
-import numpy as np
+import nbformat
 import pytest
 from matplotlib.figure import Figure
 
-from cifar_utils.apps import report
-from cifar_utils.apps.report_rows import format_seconds
-from cifar_utils.data import CLASS_NAMES
-from cifar_utils.evaluation import metrics as evaluation
-from cifar_utils.runs.run import Run
+from cifar_utils.apps.report import save_report
+from cifar_utils.paths import project_root
+from cifar_utils.runs import Run, get_recipe
+from cifar_utils.runs.recipes import recipe_to_json
 
+v4 = nbformat.v4
 VOID = {"meta", "link", "img", "br", "hr", "input"}
+EVIL = "<script>alert(1)<&\"'>"
+ACCURACY = {"value": 0.8404, "low": 0.8331, "high": 0.8474}
 
 
 class Page(HTMLParser):
@@ -34,11 +37,11 @@ class Page(HTMLParser):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
+        if tag not in VOID and (not self.open or self.open.pop() != tag):
             self.faults.append(tag)
 
     def handle_data(self, data):
-        if not self.open or self.open[-1] not in ("style", "script"):
+        if not self.open or self.open[-1] != "style":
             self.text.append(data)
 
     def all(self, tag):
@@ -48,251 +51,180 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", "".join(self.text))
 
 
-def make_run(folder, dataset="cifar10", status="done", **changes):
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 10, 400)
-    logits = rng.normal(size=(400, 10)) + 3 * np.eye(10)[labels]
-    probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    metrics = evaluation.compute_metrics(labels, probs, n_resamples=100)
-    metrics |= {
-        "split": "test",
-        "dataset": dataset,
-        "documented": evaluation.DOCUMENTED,
-        "per_class": evaluation.compute_class_report(labels, probs, n_resamples=100),
-        "confusion": evaluation.compute_confusion(labels, probs).tolist(),
-        "without_label_errors": {"accuracy": metrics["accuracy"], "n": 346, "excluded": 54},
-    }
-    info = {
-        "name": folder.name,
-        "status": status,
-        "recipe": "quick",
-        "parameters": {"recipe": "quick", "dataset": "auto", "seed": 1, "epochs": 2, "flip": True},
-        "dataset": {"name": dataset, "n_train": 45000, "official": False},
-        "versions": {"python": "3.12.0", "keras": "3.15.1"},
-        "device": "CPU",
-        "stages": {"03_training": {"status": "done", "seconds": 75.2}},
-        "seconds": {"03_training": 75.2, "training": 71.9},
-        **changes,
-    }
-    run = Run(folder)
-    run.write_json("run.json", info)
-    run.write_json("metrics.json", metrics)
-    with run.path("history.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(
-            [
-                ["epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"],
-                [1, 0.004, 1.512345, 0.45, 1.4, 0.5],
-                [2, 0.0004, 1.1, 0.6, "nan", 0.625],
-            ]
-        )
-    for name in [*report.FIGURE_SECTIONS, "zebra", "class_examples"]:
-        save_png(run, name, f"Alt text of {name} “30 % < 40 %”.")
-    return run
-
-
 def save_png(run, name, alt):
     path = run.path(f"figures/{name}.png")
     path.parent.mkdir(exist_ok=True)
-    Figure(figsize=(2, 1)).savefig(path, dpi=50, metadata={"Description": alt} if alt else None)
+    Figure(figsize=(2, 1)).savefig(path, dpi=50, metadata={"Description": alt})
+    return path
 
 
-def read(run):
-    path = report.save_report(run)
-    assert path == run.path("report.html")
-    return path.read_text(encoding="utf-8")
+def save_notebook(run, stage, *outputs, code="the_code = 1", after=()):
+    cells = [v4.new_markdown_cell(f"## Heading of {stage}"), v4.new_code_cell(code)]
+    cells[1].outputs = list(outputs)
+    run.path("notebooks").mkdir(exist_ok=True)
+    notebook = v4.new_notebook(cells=[*cells, *after], metadata={"widgets": {"a": 1}})
+    nbformat.write(notebook, run.path(f"notebooks/{stage}.ipynb"))
+
+
+def print_output(text):
+    return v4.new_output("stream", name="stdout", text=text)
 
 
 @pytest.fixture
 def run(tmp_path):
-    return make_run(tmp_path / "my-run")
+    """A run as the pipeline leaves it, with a notebook of one figure."""
+    run = Run(tmp_path / "my-run")
+    run.dir.mkdir()
+    run.write_json(
+        "run.json",
+        {
+            "status": "done",
+            "recipe": recipe_to_json(get_recipe("quick", epochs=2)),
+            "dataset": {
+                "name": "cifar10",
+                "source": "/data/of/mine/cifar.tar.gz",
+                "official": False,
+            },
+            "git_commit": "0123456789abcdef0123+changes",
+            "differs_from_recipe": ["network"],
+            "seed": 7,
+            "versions": {"keras": "3.15.1"},
+            "seconds": {"training": 71.9},
+            "network": {"name": "fast_cnn", "parameters": 147_064},
+        },
+    )
+    with run.path("history.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["epoch", "val_accuracy"], [1, 0.5], [2, 0.625]])
+    run.write_json("metrics.json", {"accuracy": ACCURACY, "f1_weighted": ACCURACY, "n": 10_000})
+    data = {"image/png": base64.b64encode(save_png(run, "curve", "x").read_bytes()).decode()}
+    figure = v4.new_output("display_data", data, metadata={"image/png": {"alt": "30 % < “40 %”"}})
+    exercise = v4.new_markdown_cell("An exercise", metadata={"tags": ["not-in-report"]})
+    save_notebook(run, "04_evaluation", figure, after=[exercise])
+    return run
 
 
-def test_page_is_well_formed_and_accessible(run):
+def read(run):
+    path = save_report(run)
+    assert path == run.path("report.html")
+    assert [p.name for p in run.dir.glob("*report*")] == ["report.html"]
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_summary_states_what_was_reached_how_and_by_what(run):
+    words = Page(read(run)).words()
+    for part in (
+        "84.04 % (95 % interval 83.31 % to 84.74 %)", "62.50 % after epoch 2", "1:12",
+        "fast_cnn, 147,064 parameters", "network, epochs = 2",
+        "from cifar.tar.gz, not the official archive",
+        "0123456789ab with uncommitted changes", "keras 3.15.1", "Status: done",
+    ):  # fmt: skip
+        assert part.replace("\u00a0", " ") in words.replace("\u00a0", " ")
+    assert "SYNTHETIC" not in words
+
+
+def test_curves_and_notebook_follow_without_code_and_exercises(run):
+    save_png(run, "training_curves", "Loss by epoch")
     page = Page(read(run))
+    assert "Heading of 04_evaluation" in page.words()
+    assert "the_code" not in page.words()
+    assert "An exercise" not in page.words()
+    assert [image["alt"] for image in page.all("img")] == ["Loss by epoch", "30 % < “40 %”"]
+
+
+def test_the_page_is_one_file_well_formed_and_without_script(run):
+    text = read(run)
+    page = Page(text)
     assert page.faults == []
     assert page.open == []
     assert page.all("html") == [{"lang": "en"}]
-    assert any(attrs.get("name") == "viewport" for attrs in page.all("meta"))
-    assert len(page.all("h1")) == 1
-    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
-    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
-    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
-    assert len(ids) == len(set(ids))
-    for attrs in page.all("a"):
-        assert attrs["href"].removeprefix("#") in ids
-    for _, attrs in page.tags:
-        assert attrs.get("aria-labelledby", ids[0]) in ids
-    assert len(page.all("caption")) == len(page.all("table")) == 8
-    assert all(attrs.get("scope") in ("row", "col") for attrs in page.all("th"))
-    regions = [a for a in page.all("div") if a.get("class") == "scroll"]
-    assert all(attrs["tabindex"] == "0" for attrs in regions)
-
-
-def test_page_needs_no_network_and_no_script(run):
-    text = read(run)
-    page = Page(text)
     assert not page.all("script")
     assert not page.all("link")
     assert "http://" not in text
     assert "https://" not in text
-    assert "url(" not in text
-    assert all(image["src"].startswith("data:image/png;base64,") for image in page.all("img"))
     assert "default-src 'none'" in text
+    assert all(image["src"].startswith("data:image/png;base64,") for image in page.all("img"))
 
 
-def test_figures_come_in_order_with_their_stored_alt_text(run):
-    images = Page(read(run)).all("img")
-    names = [re.match(r"Alt text of (\w+)", image["alt"]).group(1) for image in images]
-    assert names == [
-        "metrics_vs_documented", "training_curves", "per_class", "confusion_matrix",
-        "confident_mistakes", "class_examples", "zebra",
-    ]  # fmt: skip
-    assert images[0]["alt"] == "Alt text of metrics_vs_documented “30 % < 40 %”."
-    assert (images[0]["width"], images[0]["height"]) == ("100", "50")
-
-
-def test_figure_without_description_says_so(run):
-    save_png(run, "zebra", None)
-    assert Page(read(run)).all("img")[-1]["alt"].startswith("Zebra; no description")
-
-
-def test_headline_states_accuracy_interval_and_documented(run):
-    accuracy = run.read_json("metrics.json")["accuracy"]
-    words = Page(read(run)).words()
-    expected = "Test accuracy {value:.2f} % (95 % interval {low:.2f} % to {high:.2f} %)".format(
-        **{key: 100 * value for key, value in accuracy.items()}
-    )
-    assert f"{expected} on 400 test images of CIFAR-10; the documented system" in words
-    assert "reached 82.97 %" in words
-    assert "SYNTHETIC" not in words
-
-
-def test_tables_hold_parameters_history_classes_confusion_and_times(run):
-    words = Page(read(run)).words()
-    for part in ("epochs2", "Training images45,000", "Official archiveno", "keras3.15.1",
-                 "03_trainingdone1 min 15 s", "training" + "measured inside its stage1 min 12 s",
-                 "20.00041.10000.6000nan0.6250", "Accuracy without disputed labels"):  # fmt: skip
-        assert part in words
-    confusion = run.read_json("metrics.json")["confusion"]
-    for name, counts in zip(CLASS_NAMES, confusion, strict=True):
-        assert name + "".join(map(str, counts)) in words
-
-
-def test_synthetic_data_cannot_be_missed(tmp_path):
-    text = read(make_run(tmp_path / "drawn", dataset="synthetic"))
-    words = Page(text).words()
-    assert "SYNTHETIC DATA, not CIFAR-10." in words
-    assert "not comparable with any result on CIFAR-10" in words
-    assert "82.97" not in words
-    assert "<title>SYNTHETIC DATA" in text
-
-
-@pytest.mark.parametrize("status", ["failed", "interrupted", "running", "open"])
-def test_unfinished_run_says_so_and_how_to_continue(tmp_path, status):
-    run = make_run(tmp_path / "half", status=status, error="the kernel died")
+@pytest.mark.parametrize("status", ["failed", "interrupted"])
+def test_a_stopped_run_shows_what_was_executed_and_how_to_go_on(run, status):
+    run.update(status=status, error="the kernel died")
+    save_notebook(run, "01_data_exploration", print_output("50,000 images"))
     words = Page(read(run)).words()
     assert f"Status: {status}." in words
     assert "the kernel died" in words
-    assert "python -m cifar_utils run --name half --resume" in words
+    assert "python -m cifar_utils run --name my-run --resume" in words
+    assert words.index("50,000 images") < words.index("Heading of 04_evaluation")
+    run.update(backend="jax")
+    assert "KERAS_BACKEND=jax python -m" in Page(read(run)).words()
 
 
-def test_empty_folder_still_gives_a_page_that_says_what_is_missing(tmp_path):
+def test_an_evaluation_by_hand_shows_its_figures(run):
+    notebook = run.path("notebooks/04_evaluation.ipynb")
+    os.utime(notebook, (1e9, 1e9))  # of an earlier evaluation
+    save_png(run, "confusion", "Ten by ten")
+    run.path("figures/.half-x1y2.png").write_bytes(b"what a killed process leaves")
+    page = Page(read(run))
+    assert "Heading" not in page.words()
+    assert [image["alt"] for image in page.all("img")] == ["Ten by ten", "x"]
+
+
+def test_synthetic_data_cannot_be_missed(run):
+    run.update(dataset={"name": "synthetic"})
+    text = read(run)
+    assert "SYNTHETIC DATA, not CIFAR-10." in Page(text).words()
+    assert "<title>SYNTHETIC DATA" in text
+
+
+def test_an_empty_folder_still_gives_a_page(tmp_path):
     (tmp_path / "empty").mkdir()
     page = Page(read(Run(tmp_path / "empty")))
-    words = page.words()
     assert page.faults == []
-    assert "This run has no test result yet." in words
-    for name in ("metrics.json", "history.csv", "figures/confident_mistakes.png", "run.json"):
-        assert name in words
-    assert "Status: unknown." in words
-
-
-def test_missing_figure_names_the_command_that_makes_it(run):
-    run.path("figures/confusion_matrix.png").unlink()
-    words = Page(read(run)).words()
-    assert "(figures/confusion_matrix.png)" in words
-    assert "python -m cifar_utils run --name my-run --only 04" in words
+    assert "Status: unknown." in page.words()
 
 
 def test_damaged_files_are_named(run):
-    run.path("metrics.json").write_text("{ half")
-    run.path("figures/zebra.png").write_bytes(b"not a picture")
-    run.path("history.csv").write_bytes(b"\xff\xfe\x00")
+    for name in (
+        "metrics.json",
+        "history.csv",
+        "notebooks/04_evaluation.ipynb",
+        "figures/curve.png",
+    ):
+        run.path(name).write_bytes(b"\xff\xfe half")
     words = Page(read(run)).words()
-    for name in ("metrics.json", "figures/zebra.png", "history.csv"):
+    for name in ("metrics.json", "history.csv", "04_evaluation.ipynb", "figures/curve.png"):
         assert f"{name} cannot be read" in words
 
 
-def test_hostile_names_and_values_stay_text(tmp_path):
-    evil = "<script>alert(1)<&\"'>"
-    run = make_run(
-        tmp_path / "<img src=x onerror=alert(1)>",
-        parameters={"recipe": evil, evil: evil},
-        error=evil,
-        device=evil,
-    )
-    save_png(run, "zebra", '"><script>alert(2)</script>')
-    save_png(run, '"><b>', "x")
+def test_no_folder_of_this_machine_is_in_the_page(run, runs_folder):
+    places = [project_root(), runs_folder, sys.prefix, os.path.expanduser("~"), "/opt/lib/x"]
+    lines = [f"File \x1b[32m{place}/a.py, line {i}" for i, place in enumerate(places)]
+    lines.append("https://example.org/a/b, epoch 1/3/4, 5 / 6 / 7")
+    error = v4.new_output("error", ename="OSError", evalue=lines[0], traceback=lines)
+    run.update(status="failed", error=lines[1])
+    save_notebook(run, "02_preprocessing", print_output(lines[2]), error)
+    text = read(run)
+    assert "a.py, line 3" in text
+    assert lines[-1] in text
+    for place in map(str, places):
+        assert place not in text
+
+
+def test_hostile_names_and_values_stay_text(tmp_path, run):
+    run = Run(run.dir.rename(tmp_path / "<img src=x onerror=alert(1)>"))
+    run.update(status="failed", error=EVIL, device=EVIL, seed=EVIL, versions={EVIL: EVIL})
+    html = v4.new_output("display_data", {"application/javascript": "alert(3)", "text/plain": EVIL})
+    save_notebook(run, "03_training", print_output(EVIL), html)
     text = read(run)
     page = Page(text)
     assert "<script" not in text
-    assert not page.all("script")
-    assert not page.all("b")
-    assert len(page.all("img")) == 8
+    assert "alert(3)" not in text
     assert not any("onerror" in attrs for _, attrs in page.tags)
-    assert evil in page.words()
+    assert page.words().count(EVIL) >= 5
     assert "<img src=x onerror=alert(1)>" in page.words()
 
 
-def test_reproduce_command_repeats_the_run(run):
-    info = run.read_json("run.json")
-    info["parameters"] |= {"run_name": "my-run", "image_path": "", "model_path": "a b;rm -rf $HOME"}
-    words = shlex.split(report.build_command(info).replace("\\\n", " "))
-    expected = (
-        "python -m cifar_utils run --recipe quick -p dataset cifar10 -p seed 1 -p epochs 2"
-        " -p flip true -p model_path"
-    )
-    assert words == [*expected.split(), "a b;rm -rf $HOME"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "begin"),
-    [
-        ({"recipe": {"name": "fast", "epochs": 2}}, "python -m cifar_utils run --recipe fast -p"),
-        ({"versions": {"jax": "1"}}, "KERAS_BACKEND=jax python -m cifar_utils run --recipe quick"),
-        ({"backend": "jax"}, "KERAS_BACKEND=jax python -m cifar_utils run --recipe quick"),
-        ({"backend": "tensorflow"}, "python -m cifar_utils run --recipe quick -p"),
-        ({"parameters": {}, "recipe": "fast"}, "python -m cifar_utils run --recipe fast -p"),
-    ],
-)
-def test_reproduce_command_names_recipe_and_backend_of_a_trained_run(run, changes, begin):
-    info = run.read_json("run.json")
-    if isinstance(changes.get("recipe"), dict):
-        info["parameters"]["recipe"] = "fast"
-    words = " ".join(report.build_command(info | changes).replace("\\\n", " ").split())
-    assert words.startswith(begin)
-
-
-def test_a_figure_that_a_killed_process_left_unfinished_is_not_shown(run):
-    before = read(run)
-    run.path("figures/.class_grid-x1y2.png").write_bytes(b"half a picture")
-    assert read(run) == before
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.417, "0.42 s"), (9.996, "10.0 s"), (59.97, "1 min 00 s"), (245, "4 min 05 s"),
-     (3599.7, "1 h 00 min"), (4330, "1 h 12 min")],
-)  # fmt: skip
-def test_durations_are_written_for_people(seconds, text):
-    assert format_seconds(seconds) == text
-
-
-def test_report_is_replaced_whole(run):
+def test_a_report_follows_its_run(run):
     first = read(run)
     assert read(run) == first
-    info = json.loads(run.path("run.json").read_text())
-    run.write_json("run.json", info | {"status": "failed"})
+    run.write_json("run.json", json.loads(run.path("run.json").read_text()) | {"status": "failed"})
     assert "Status: failed." in Page(read(run)).words()
-    assert [p.name for p in run.dir.glob("*report*")] == ["report.html"]

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifar_utils.evaluation.calibration import apply_temperature, compute_ece, fit_temperature
+from cifar_utils.evaluation import (
+    apply_temperature,
+    compute_ece,
+    fit_calibration,
+    fit_temperature,
+    fit_threshold,
+    measure_answers,
+)
 
 
 def draw_predictions(n=20_000, spread=2.0, seed=0):
@@ -19,8 +26,8 @@ def draw_predictions(n=20_000, spread=2.0, seed=0):
 
 def test_the_error_of_two_bins_by_hand():
     probs = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.6, 0.4]])
-    labels = np.array([0, 1, 1, 0])  # right, wrong, right, right
-    # Bin of 0.9: half right, gap 0.4, two pictures. Bin of 0.6: all right, gap 0.4, two pictures.
+    labels = np.array([0, 1, 1, 0])  # correct, wrong, correct, correct
+    # Bin of 0.9: half correct, gap 0.4, two images. Bin of 0.6: all correct, gap 0.4, two images.
     assert compute_ece(labels, probs) == pytest.approx(0.4)
 
 
@@ -53,6 +60,27 @@ def test_certainty_and_zeros_are_taken():
     assert compute_ece(np.array([3, 5]), probs) == pytest.approx(0.5)
     assert np.isfinite(apply_temperature(probs, 0.05)).all()
     assert np.isfinite(fit_temperature(np.array([3, 5]), probs))
+
+
+def test_the_threshold_keeps_its_promise_on_fresh_images():
+    held_out, fresh = (draw_predictions(5000, 8.0, seed) for seed in (1, 2))
+    fitted = fit_calibration(*held_out)
+    assert fitted.accuracy > 0.98
+    told = measure_answers(
+        fresh[0], apply_temperature(fresh[1], fitted.temperature), fitted.threshold
+    )
+    assert told["accuracy"] > 0.97
+    assert told["coverage"] == pytest.approx(fitted.coverage, abs=0.05)
+    assert fit_threshold(*held_out, target=0.9) < fitted.threshold
+
+
+def test_no_threshold_is_given_where_none_reaches_the_target():
+    labels, probs = np.array([0, 1, 0, 1]), np.tile([0.6, 0.4], (4, 1))
+    assert fit_threshold(labels, probs) > 1
+    assert measure_answers(labels, probs, 1.01) == {"n": 4, "coverage": 0, "accuracy": None}
+    # Equal probabilities are on the same side, however many of the first are correct.
+    many = np.tile([0.9, 0.1], (1000, 1))
+    assert fit_threshold(np.arange(1000) // 500, many) > 1
 
 
 def test_logits_are_refused():

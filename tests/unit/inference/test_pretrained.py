@@ -1,8 +1,6 @@
 """The shipped weights are those of their card, and whatever is wrong with them is told."""
 
 import json
-import runpy
-import shutil
 
 import numpy as np
 import pytest
@@ -11,14 +9,17 @@ from tiny_runs import train_once
 from cifar_utils.backend import keras
 from cifar_utils.data import load_dataset
 from cifar_utils.data.preprocessing import scale_images
-from cifar_utils.errors import ModelError, RunError
+from cifar_utils.errors import ModelError
 from cifar_utils.evaluation.tta import VIEWS
 from cifar_utils.inference import pretrained
-from cifar_utils.inference.classifier import Classifier
-from cifar_utils.paths import project_root
-from cifar_utils.training.loop import predict_probs
 
 LARGEST_BYTES = 10_000_000
+
+
+def predict_probs(model, images):
+    """Return a network's probabilities for uint8 images."""
+    parts = [images[i : i + 500] for i in range(0, len(images), 500)]
+    return np.concatenate([model.predict_on_batch(scale_images(part)) for part in parts])
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def images():
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
     """A tiny run's weights, shipped under the name "fast"; returns `(folder, model)`."""
-    run, model, _ = train_once("pretrained")
+    run, model, _ = train_once("exported")
     monkeypatch.setattr(pretrained, "WEIGHTS_DIR", tmp_path)
     recipe = json.loads(json.dumps(run.info["recipe"]))
     card = {"name": "fast", "recipe": recipe}
@@ -121,21 +122,6 @@ def test_every_shipped_file_loads_and_its_card_says_what_it_is(name, images):
         assert part["test_ece"] < part["test_ece_uncalibrated"]
     probs = predict_probs(pretrained.load_pretrained(name), images)
     np.testing.assert_allclose(probs.sum(1), 1, atol=1e-5)
-    text = (pretrained.WEIGHTS_DIR / f"{name}.md").read_text(encoding="utf-8")
-    ship = runpy.run_path(str(project_root() / "benchmarks" / "ship_weights.py"))
-    assert text == ship["render_card"](card)
-
-
-def test_fast_ships():
-    assert "fast" in pretrained.list_pretrained()
-
-
-def test_the_classifier_takes_them_where_there_is_no_run(tmp_path, monkeypatch):
-    monkeypatch.setenv("CIFAR_RUNS_DIR", str(tmp_path))
-    classifier = Classifier.load()
-    assert classifier.source.shipped
-    assert "ship with the package" in str(classifier.source)
-    assert not classifier.source.synthetic
 
 
 @pytest.mark.cifar10
@@ -146,38 +132,3 @@ def test_the_shipped_weights_have_the_accuracy_of_their_card(name, cifar10_path)
     probs = predict_probs(pretrained.load_pretrained(name), cifar10.test_images)
     accuracy = (probs.argmax(1) == cifar10.test_labels).mean()
     assert accuracy == pytest.approx(card["views"]["one"]["test"]["accuracy"]["value"], abs=1e-3)
-
-
-# ---------- benchmarks/ship_weights.py ----------------------------------------------------------
-
-
-def test_the_best_on_validation_is_chosen_and_others_are_refused(tmp_path):
-    ship = runpy.run_path(str(project_root() / "benchmarks" / "ship_weights.py"))
-    run, _, _ = train_once("pretrained")
-    with pytest.raises(RunError, match="not a finished run on CIFAR-10"):
-        ship["choose_run"]([run])
-
-    class Fake:
-        def __init__(self, name, accuracy):
-            self.name, self.folder = name, tmp_path / name
-            self.folder.mkdir()
-            shutil.copy(run.path("history.csv"), self.folder)
-            lines = (self.folder / "history.csv").read_text().splitlines()
-            column = lines[0].split(",").index("val_accuracy")
-            last = lines[-1].split(",")
-            last[column] = str(accuracy)
-            (self.folder / "history.csv").write_text("\n".join([*lines[:-1], ",".join(last)]))
-            self.info = {
-                "status": "done",
-                "dataset": {"name": "cifar10"},
-                "recipe": {"val_fraction": 0.1},
-            }
-
-        def path(self, name):
-            return self.folder / name
-
-    runs = [Fake("a", 0.90), Fake("b", 0.94), Fake("c", 0.92)]
-    assert ship["choose_run"](runs).name == "b"
-    runs[0].info["recipe"]["val_fraction"] = 0.03
-    with pytest.raises(RunError, match="2,000 images held out"):
-        ship["choose_run"](runs)

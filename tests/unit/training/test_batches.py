@@ -1,6 +1,5 @@
-"""Both batch sources show the same images, moved the same way, each once per epoch."""
+"""The batches are the plan's, the same by TensorFlow and by NumPy, each image once an epoch."""
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -14,16 +13,8 @@ from PIL import Image
 from cifar_utils.backend import keras
 from cifar_utils.data.preprocessing import Augmentation, EpochPlan, Preprocessing, scale_images
 from cifar_utils.runs.recipes import get_recipe
-from cifar_utils.training.batches import (
-    ArraySource,
-    FollowEpoch,
-    augment_images,
-    gather_pixels,
-    make_source,
-    make_tf_source,
-    measure_throughput,
-    resize_images,
-)
+from cifar_utils.training import AugmentedBatches, FollowEpoch, make_val_data
+from cifar_utils.training.batches import augment_images, resize_images
 
 OFF = Augmentation(0.0, 0.0, False)
 N = 50
@@ -42,85 +33,17 @@ def labels():
     return np.arange(N) % 10
 
 
-def make_array_source(images, labels, augmentation=OFF, seed=0, batch_size=16):
-    return ArraySource(images, labels, batch_size, Preprocessing(seed, 0.0, augmentation))
-
-
-def augment(images, row):
-    return augment_images(images, np.tile(np.float32(row), (len(images), 1)), OFF)
+def make_batches(images, labels, augmentation=OFF, seed=0, batch_size=16):
+    return AugmentedBatches(images, labels, batch_size, Preprocessing(seed, 0.0, augmentation))
 
 
 def augment_in_pipeline(images, augmentation, seed=0):
     """Return what tf.data gives for the images, in their own order, and the plan's transforms."""
-    source = make_array_source(images, np.zeros(len(images), int), augmentation, seed)
-    shown = np.concatenate([batch for batch, _ in make_tf_source(source)])
+    source = make_batches(images, np.zeros(len(images), int), augmentation, seed)
+    shown = np.concatenate([batch for batch, _ in source.stream()])
     plan = EpochPlan(len(images), source.batch_size, source.preprocessing, 0)
     back = np.argsort(plan.order)
     return shown[back], plan.transforms[back]
-
-
-def test_identity_leaves_every_pixel(images):
-    np.testing.assert_allclose(augment(images, [1, 0, 0, 0, 1, 0, 0, 0]), scale_images(images))
-    np.testing.assert_allclose(augment_in_pipeline(images, OFF)[0], scale_images(images))
-
-
-def test_flip_mirrors_exactly_and_half_of_the_images(images):
-    shown, rows = augment_in_pipeline(images, Augmentation(0, 0, True))
-    mirrored = rows[:, 0] < 0
-    assert 10 < mirrored.sum() < 40
-    expected = scale_images(images)
-    expected[mirrored] = expected[mirrored, :, ::-1]
-    np.testing.assert_allclose(shown, expected, atol=1e-6)
-    np.testing.assert_allclose(augment_images(images, rows, OFF), expected, atol=1e-6)
-
-
-@pytest.mark.parametrize(("right", "down"), [(3, 0), (0, 2), (-2, 3)])
-def test_a_whole_shift_moves_pixels_and_repeats_the_edge(images, right, down):
-    scaled = scale_images(images)
-    at = np.arange(32)
-    rows, columns = np.clip(at - down, 0, 31), np.clip(at - right, 0, 31)
-    expected = scaled[:, rows[:, None], columns]
-    # Output to input: what appears at x comes from x - right.
-    np.testing.assert_allclose(
-        augment(images, [1, 0, -right, 0, 1, -down, 0, 0]), expected, atol=1e-6
-    )
-
-
-def test_shift_alone_moves_without_turning(images):
-    shown, rows = augment_in_pipeline(images, Augmentation(0, 0.1, False))
-    np.testing.assert_array_equal(rows[:, [0, 1, 3, 4]], [[1, 0, 0, 1]] * N)
-    for image, row, scaled in zip(shown, rows, scale_images(images), strict=True):
-        expected = sample_bilinear(scaled, row)
-        np.testing.assert_allclose(image, expected, atol=1e-4)
-
-
-def test_rotation_alone_keeps_the_centre_and_turns_the_rest(images):
-    shown, rows = augment_in_pipeline(images, Augmentation(15, 0, False))
-    middle = scale_images(images)[:, 15:17, 15:17].mean((1, 2))
-    np.testing.assert_allclose(shown[:, 15:17, 15:17].mean((1, 2)), middle, atol=0.02)
-    for image, row, scaled in zip(shown, rows, scale_images(images), strict=True):
-        np.testing.assert_allclose(image, sample_bilinear(scaled, row), atol=1e-3)
-
-
-def test_a_quarter_turn_is_numpys():
-    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
-    # (x, y) comes from (31 - y, x): the corner top left shows the corner top right.
-    turned = augment(image, [0, -1, 31, 1, 0, 0, 0, 0])
-    np.testing.assert_allclose(turned, scale_images(np.rot90(image, axes=(1, 2))), atol=1e-5)
-
-
-def sample_bilinear(image, row):
-    """Move one image by the definition in `Augmentation.draw`, in plain NumPy."""
-    y, x = np.mgrid[0:32, 0:32].astype(np.float64)
-    a0, a1, a2, b0, b1, b2 = row[:6].astype(float)
-    u, v = a0 * x + a1 * y + a2, b0 * x + b1 * y + b2
-    left, top = np.floor(u).astype(int), np.floor(v).astype(int)
-    total = np.zeros_like(image, dtype=float)
-    for dy, dx in np.ndindex(2, 2):
-        weight = (1 - np.abs(u - left - dx)) * (1 - np.abs(v - top - dy))
-        pixels = image[np.clip(top + dy, 0, 31), np.clip(left + dx, 0, 31)]
-        total += weight[..., None] * pixels
-    return total
 
 
 @settings(deadline=None, max_examples=8)
@@ -131,9 +54,9 @@ def sample_bilinear(image, row):
     st.sampled_from([{}, {"cutout": 12}, {"rotation": 0.0, "whole_pixels": True, "cutout": 7}]),
 )
 def test_both_sources_give_the_same_batches(images, labels, seed, batch_size, epoch, choices):
-    source = make_array_source(images, labels, Augmentation(**choices), seed, batch_size)
+    source = make_batches(images, labels, Augmentation(**choices), seed, batch_size)
     source.epoch = epoch
-    batches = list(make_tf_source(source))
+    batches = list(source.stream())
     assert len(batches) == len(source)
     for step, (tf_images, tf_targets) in enumerate(batches):
         own_images, own_targets = source[step]
@@ -147,8 +70,8 @@ def test_both_sources_give_the_same_batches(images, labels, seed, batch_size, ep
 def test_a_square_is_cut_out_of_every_training_image(labels):
     white = np.full((N, 32, 32, 3), 255, np.uint8)
     moves = Augmentation(0.0, 0.0, False, whole_pixels=True, cutout=12)
-    source = make_array_source(white, labels, moves, 0, N)
-    ((shown, _),) = make_tf_source(source)
+    source = make_batches(white, labels, moves, 0, N)
+    ((shown, _),) = source.stream()
     hidden = (np.asarray(shown) < 0.9).all(-1).sum((1, 2))
     np.testing.assert_array_equal(hidden, 144)
 
@@ -168,38 +91,10 @@ def test_both_sources_reduce_images_and_fill_in_their_mirror_image():
     np.testing.assert_allclose(shown[whole], scale_images(images[whole]), atol=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 2**31 - 1), st.floats(0, 0.5), st.booleans())
-def test_whole_pixels_are_numpys_mirror_pad_and_crop(seed, shift, flip):
-    rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (6, 32, 32, 3), np.uint8)
-    augmentation = Augmentation(0.0, shift, flip, whole_pixels=True)
-    rows = augmentation.draw(6, rng)
-    moved = gather_pixels(images, rows)
-    assert moved.dtype == np.uint8
-    for image, row, own in zip(images, rows, moved, strict=True):
-        mirrored, down = row[0] < 0, -round(float(row[5]))
-        # A row takes output to input: x comes from x - right, or, mirrored, from 31 - (x - right).
-        right = round(float(row[2])) - 31 if mirrored else -round(float(row[2]))
-        padded = np.pad(image[:, ::-1] if mirrored else image, ((16,), (16,), (0,)), "reflect")
-        expected = padded[16 - down : 48 - down, 16 - right : 48 - right]
-        np.testing.assert_array_equal(own, expected)
-    scaled = augment_images(images, rows, augmentation)
-    np.testing.assert_array_equal(scaled, scale_images(moved))
-
-
-def test_where_nothing_comes_in_whole_pixels_are_the_projective_transforms(images):
-    augmentation = Augmentation(0.0, 0.0625, True, whole_pixels=True)
-    rows = augmentation.draw(N, np.random.default_rng(0))
-    moved = augment_images(images, rows, augmentation)
-    transformed = augment_images(images, rows, OFF)
-    np.testing.assert_allclose(moved[:, 2:-2, 2:-2], transformed[:, 2:-2, 2:-2], atol=1e-5)
-    assert np.abs(moved - transformed).max() > 0.01  # at the border: mirrored, not repeated
-
-
 def test_both_sources_give_the_same_batches_for_quick_at_both_sizes(images, labels):
     preprocessing = Preprocessing.from_recipe(get_recipe("quick"), seed=4)
-    source, batches = make_source(images, labels, 16, preprocessing)
+    source = AugmentedBatches(images, labels, 16, preprocessing)
+    batches = source.stream()
     for epoch, size in ((0, 24), (2, 32), (1, 24), (7, 32)):
         source.epoch = epoch
         assert source.size == size
@@ -217,22 +112,12 @@ def test_both_sources_give_the_same_batches_for_quick_at_both_sizes(images, labe
 def test_small_images_are_pillows():
     images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
     small = resize_images(images, 24)
-    assert small.dtype == np.float32
     for own, image in zip(small, images, strict=True):
         for channel in range(3):
             whole = Image.fromarray(image[..., channel])
             theirs = np.asarray(whole.resize((24, 24), Image.Resampling.BILINEAR))
             np.testing.assert_allclose(own[..., channel], theirs, atol=1e-4)
     assert resize_images(images, 32) is images
-
-
-@pytest.mark.parametrize("size", [16, 20, 24, 40])
-def test_resizing_as_two_products_is_keras_own(size):
-    images = np.random.default_rng(size).random((3, 32, 32, 3), np.float32)
-    theirs = keras.ops.image.resize(images, (size, size), antialias=True)
-    np.testing.assert_allclose(
-        resize_images(images, size), keras.ops.convert_to_numpy(theirs), atol=1e-6
-    )
 
 
 def identify(batches, images):
@@ -243,8 +128,8 @@ def identify(batches, images):
 
 
 def test_each_epoch_shows_each_image_once_with_its_own_label(images, labels):
-    source = make_array_source(images, labels)
-    batches = make_tf_source(source)
+    source = make_batches(images, labels)
+    batches = source.stream()
     orders = []
     for epoch in range(3):
         source.epoch = epoch
@@ -257,10 +142,8 @@ def test_each_epoch_shows_each_image_once_with_its_own_label(images, labels):
 
 def test_the_seed_decides_the_batches(images, labels):
     first, again, other = (
-        np.concatenate([batch for batch, _ in make_tf_source(source)])
-        for source in (
-            make_array_source(images, labels, Augmentation(), seed) for seed in (1, 1, 2)
-        )
+        np.concatenate([batch for batch, _ in source.stream()])
+        for source in (make_batches(images, labels, Augmentation(), seed) for seed in (1, 1, 2))
     )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
@@ -281,13 +164,13 @@ class Recorder(keras.Model):
         return {"loss": 0.0}
 
 
-@pytest.mark.parametrize("make", [make_tf_source, lambda source: source], ids=["tf", "arrays"])
-def test_fit_sees_the_plan_of_each_epoch_also_after_a_resume(images, labels, make):
-    source = make_array_source(images, labels)
+@pytest.mark.parametrize("way", [AugmentedBatches.stream, lambda source: source], ids=["tf", "np"])
+def test_fit_sees_the_plan_of_each_epoch_also_after_a_resume(images, labels, way):
+    source = make_batches(images, labels)
     model = Recorder()
     model.compile(run_eagerly=True)
     model.fit(
-        make(source),
+        way(source),
         initial_epoch=2,
         epochs=5,
         shuffle=False,
@@ -302,22 +185,12 @@ def test_fit_sees_the_plan_of_each_epoch_also_after_a_resume(images, labels, mak
         assert seen == expected.order.tolist()
 
 
-def test_make_source_offers_tensorflow_its_own_pipeline(images, labels):
-    source, batches = make_source(images, labels, 16, Preprocessing(0, 0.0, OFF))
-    assert isinstance(source, ArraySource)
-    assert int(batches.cardinality()) == len(source) == 4
-    assert measure_throughput(batches, seconds=0.05) > 0
-
-
-def test_the_source_keeps_the_images_as_bytes(images, labels):
-    source = make_array_source(images, labels)
-    assert source.images is images
-    assert dataclasses.is_dataclass(source.preprocessing)
-
-
-def test_an_epoch_does_not_wait_for_tensorflows_autotuner(images, labels):
-    _, batches = make_source(images, labels, 16, Preprocessing(0, 0.0, OFF))
-    assert batches.options().autotune.enabled is False
+def test_neither_training_nor_validation_waits_for_tensorflows_autotuner(images, labels):
+    batches = make_batches(images, labels).stream()
+    assert int(batches.cardinality()) == 4
+    for data in (batches, make_val_data(images, labels)):
+        assert data.options().autotune.enabled is False
+    assert make_val_data(images[:0], labels[:0]) is None
 
 
 @pytest.mark.parametrize(("given", "used"), [(None, "1"), ("0", "0")])
@@ -325,7 +198,10 @@ def test_onednn_is_on_unless_somebody_says_otherwise(given, used):
     environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
     if given is not None:
         environment["TF_ENABLE_ONEDNN_OPTS"] = given
-    code = "import os; from cifar_utils.backend import keras; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    code = (
+        "import os; from cifar_utils.backend import keras;"
+        " print(keras and os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == used

@@ -1,4 +1,4 @@
-// Makes the page quicker to use: drop, paste, several pictures, answers without a reload. Without
+// Makes the page quicker to use: drop, paste, several photos, answers without a reload. Without
 // this script the same form works by itself.
 
 const form = document.getElementById("choose");
@@ -11,7 +11,7 @@ const button = document.getElementById("predict");
 const maxFiles = Number(form.dataset.maxFiles);
 const maxBytes = Number(form.dataset.maxBytes);
 const NO_SERVER = "The server does not answer. Does it still run?";
-const NO_FILE = "It cannot be read any more, or is a folder. Choose the picture itself again.";
+const NO_FILE = "It cannot be read any more, or is a folder. Choose the photo itself again.";
 const AT_ONCE = 2; // requests; the server answers several at a time
 
 let queue = []; // {file, element, url}
@@ -31,7 +31,7 @@ const tell = (text) => {
   notice.textContent = text;
   notice.hidden = false;
 };
-const plural = (number) => `${number} picture${number === 1 ? "" : "s"}`;
+const plural = (number) => `${number} photo${number === 1 ? "" : "s"}`;
 
 function clone(id) {
   return document.getElementById(id).content.firstElementChild.cloneNode(true);
@@ -52,10 +52,10 @@ function enqueue(files) {
     const image = element.querySelector("img");
     image.addEventListener("error", () => image.classList.add("no-preview")); // HEIC, say
     image.src = url;
-    slot(element, "name").textContent = file.name || "pasted picture";
+    slot(element, "name").textContent = file.name || "pasted photo";
     const item = { file, element, url };
     const remove = element.querySelector("button");
-    remove.setAttribute("aria-label", `Remove ${file.name || "pasted picture"}`);
+    remove.setAttribute("aria-label", `Remove ${file.name || "pasted photo"}`);
     remove.addEventListener("click", () => {
       dequeue(item);
       tell(`${plural(queue.length)} chosen.`);
@@ -65,7 +65,7 @@ function enqueue(files) {
     queue.push(item);
   }
   queueList.hidden = queue.length === 0;
-  if (refused) tell(`At most ${maxFiles} pictures at a time: ${refused} left out.`);
+  if (refused) tell(`At most ${maxFiles} photos at a time: ${refused} left out.`);
   else if (files.length) tell(`${plural(queue.length)} chosen. Press Predict.`);
 }
 
@@ -112,7 +112,7 @@ addEventListener("paste", (event) => {
 // What is asked
 
 function collect() {
-  const items = queue.map(({ file }) => ({ name: file.name || "pasted picture", file }));
+  const items = queue.map(({ file }) => ({ name: file.name || "pasted photo", file }));
   for (const box of form.querySelectorAll(".pick input:checked")) {
     const item = { name: box.value, image: box.value };
     if (box.name === "sample") {
@@ -174,7 +174,7 @@ async function ask(item, element) {
     const response = await send(await makeBody(item), (share) => {
       progress.value = share;
       if (share === 1) {
-        stage.textContent = "is being looked at";
+        stage.textContent = "is being classified";
         progress.removeAttribute("value");
       }
     });
@@ -234,6 +234,8 @@ function show(row) {
   slot(element, "guess").textContent = row.label;
   slot(element, "probability").textContent = percent(row.probability);
   slot(element, "view").src = row.view;
+  if (row.note) slot(element, "note").textContent = row.note;
+  else slot(element, "note").remove();
   fillBars(slot(element, "classes"), row.classes);
   fillFrame(element, row);
   return element;
@@ -246,12 +248,12 @@ function describe(rows) {
     return `${row.name}: ${row.unsure ? "not sure, perhaps " : ""}${row.label}, ${percent(row.probability)}.`;
   }
   const failed = rows.filter((row) => row.error).length;
-  return `${plural(rows.length)} looked at${failed ? `, ${failed} of them could not be read` : ""}.`;
+  return `${plural(rows.length)} classified${failed ? `, ${failed} of them could not be read` : ""}.`;
 }
 
 async function predict() {
   const items = collect();
-  if (!items.length) { tell("Choose a picture first."); return; }
+  if (!items.length) { tell("Choose a photo first."); return; }
   running = true;
   button.setAttribute("aria-disabled", "true");
   document.getElementById("empty")?.remove();
@@ -267,7 +269,7 @@ async function predict() {
   const answers = document.getElementById("answers");
   answers.focus({ preventScroll: true });
   answers.scrollIntoView({ block: "start" });
-  say(`Looking at ${plural(items.length)} …`);
+  say(`Classifying ${plural(items.length)} …`);
   const rows = [];
   let next = 0;
   const work = async () => {

@@ -1,0 +1,237 @@
+"""What is done to the committed notebooks: executed again, linked, and copied for exercises.
+
+The set-up cell and the "Open in Colab" badge come from one template here. Both depend on the
+project's address, which pyproject.toml alone holds: `make links` writes them.
+"""
+
+import datetime
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+
+from cifar_utils.apps.execution import CellFailed, KernelDied, execute_notebook, stop_on_signals
+from cifar_utils.errors import CifarError
+from cifar_utils.paths import notebooks_dir, project_root, read_project_table, write_text
+from cifar_utils.runs.run import NOTEBOOKS, STAGES
+from cifar_utils.runs.store import create_run
+
+ADDRESS_KEY = "Repository"
+BRANCH = "main"
+BADGE = re.compile(r"\n*^\[!\[Open in Colab\].*$", re.MULTILINE)
+SETUP_TITLE = "#@title Set-up"
+# Colab and Jupyter fold the cell away by these.
+SETUP_METADATA = {"cellView": "form", "jupyter": {"source_hidden": True}}
+# Only pip can run before the package is there. It installs the package alone; `set_up_colab` then
+# adds what Colab lacks. Where there is still no package, Python shows the last line and its advice.
+# (IPython takes `%pip` at the begin of a line only.)
+SETUP_CELL = """\
+#@title Set-up
+try: import cifar_utils
+except ImportError: get_ipython().run_line_magic("pip", "install -q --no-deps {source}")
+from cifar_utils.apps.colab import set_up_colab; set_up_colab()  # missing? {advice}"""
+UPLOADED_WHEEL = "/content/cifar_notebooks-*-any.whl"
+WITHOUT_ADDRESS = "Start `make lab`; in Colab, first upload the wheel that `make wheel` builds."
+WITH_ADDRESS = "Start `make lab`; in Colab, read above what pip says."
+SOLUTION = re.compile(r"<details>.*?</details>\n*", re.DOTALL)
+CODE_BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+KEY_TAG = "key"  # of cells that a student writes anew in the copy for exercises
+
+
+def list_notebooks():
+    """Return the paths of the committed notebooks, in order."""
+    return [notebooks_dir() / f"{name}.ipynb" for name in NOTEBOOKS]
+
+
+def refresh_notebooks(stream=None):
+    """Execute all notebooks on CIFAR-10 in a new run, then replace the committed ones.
+
+    All are executed before the first is replaced, so that a failure leaves them as they were.
+
+    Args:
+        stream: Where progress is shown; None is stdout.
+
+    Returns:
+        The paths that were written.
+
+    Raises:
+        DataError: If CIFAR-10 cannot be had: what is committed should show it.
+        CifarError: If a notebook failed.
+    """
+    name = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-quick"
+    create_run(name, {"recipe": "quick", "dataset": "cifar10", "seed": 0})
+    with tempfile.TemporaryDirectory() as folder, stop_on_signals():
+        for path in list_notebooks():
+            print(f"{path.stem} …", file=stream or sys.stdout, flush=True)
+            parameters = {"run_name": name} if path.stem in STAGES else {"dataset": "cifar10"}
+            try:
+                execute_notebook(path, Path(folder) / path.name, parameters)
+            except (CellFailed, KernelDied) as error:
+                raise CifarError(f"{path.stem} failed; no notebook was changed. {error}") from error
+        for path in list_notebooks():
+            executed = nbformat.read(Path(folder) / path.name, as_version=4)
+            write_text(path, nbformat.writes(remove_injected_cell(executed)) + "\n")
+    return list_notebooks()
+
+
+def remove_injected_cell(notebook):
+    """Remove the cell that papermill injected, and count the executed cells without it.
+
+    Args:
+        notebook: An executed nbformat 4 notebook; changed in place.
+
+    Returns:
+        The same notebook.
+    """
+    notebook.cells = [
+        cell
+        for cell in notebook.cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for count, cell in enumerate(code, start=1):
+        cell.execution_count = count
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = count
+    return notebook
+
+
+def read_address():
+    """Read the project's address from pyproject.toml.
+
+    Returns:
+        `https://github.com/OWNER/NAME`, or "" while `[project.urls]` is empty.
+
+    Raises:
+        CifarError: If it is anything else: Colab opens notebooks from GitHub by owner and name.
+    """
+    urls = read_project_table().get("urls", {})
+    if not urls:
+        return ""
+    found = re.fullmatch(
+        r"(https://github\.com/[\w-]+/[\w.-]+?)(\.git)?/?", urls.get(ADDRESS_KEY, ""), re.ASCII
+    )
+    if not found:
+        raise CifarError(
+            f"[project.urls] in pyproject.toml holds {urls}; expected is one line, "
+            f'{ADDRESS_KEY} = "https://github.com/OWNER/NAME", or none. Colab opens notebooks from '
+            "GitHub only. Correct it, then run `make links` again."
+        )
+    return found[1]
+
+
+def render_setup(address):
+    """Return the source of the set-up cell, for an address or for none ("")."""
+    return SETUP_CELL.format(
+        source=f"git+{address}" if address else UPLOADED_WHEEL,
+        advice=WITH_ADDRESS if address else WITHOUT_ADDRESS,
+    )
+
+
+def render_opening(source, stage, address):
+    """Return the first cell's source with the badge for `address` as its end, or without one."""
+    source = BADGE.sub("", source).rstrip()
+    if not address:
+        return source
+    place = address.replace("https://github.com/", "github/")
+    link = f"https://colab.research.google.com/{place}/blob/{BRANCH}/notebooks/{stage}.ipynb"
+    image = "https://colab.research.google.com/assets/colab-badge.svg"
+    return f"{source}\n\n[![Open in Colab]({image})]({link})"
+
+
+def link_notebook(notebook, stage, address):
+    """Write badge and set-up cell into a notebook.
+
+    Args:
+        notebook: An nbformat 4 notebook; changed in place.
+        stage: Its name, one of `runs.NOTEBOOKS`.
+        address: From `read_address`.
+
+    Returns:
+        The same notebook. Nothing else in it is touched.
+
+    Raises:
+        CifarError: If it has not exactly one set-up cell.
+    """
+    setup = [cell for cell in notebook.cells if "set_up_colab()" in cell.source]
+    if len(setup) != 1:
+        raise CifarError(
+            f"{stage}.ipynb has {len(setup)} cells that call set_up_colab(); expected is one, the "
+            "set-up cell. Restore the notebook from git, then run `make links` again."
+        )
+    setup[0].source = render_setup(address)
+    setup[0].metadata.update(SETUP_METADATA)
+    notebook.cells[0].source = render_opening(notebook.cells[0].source, stage, address)
+    return notebook
+
+
+def write_links(check=False):
+    """Bring badge and set-up cell of every notebook up to date with pyproject.toml.
+
+    Args:
+        check: Write nothing.
+
+    Returns:
+        The paths whose text changed, or would change.
+
+    Raises:
+        CifarError: If the address or a notebook is not what it should be; nothing was written.
+    """
+    address, changed = read_address(), {}
+    for path in list_notebooks():
+        text = path.read_text(encoding="utf-8")
+        notebook = link_notebook(nbformat.reads(text, as_version=4), path.stem, address)
+        linked = nbformat.writes(notebook) + "\n"
+        if linked != text:
+            changed[path] = linked
+    if not check:
+        for path, linked in changed.items():
+            write_text(path, linked)
+    return list(changed)
+
+
+def list_solutions(notebook):
+    """Return the Python of the folded solutions to a notebook's exercises, in order.
+
+    Each runs in the notebook's kernel after all of its cells and the solutions before it.
+    """
+    cells = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    folded = "\n".join(block for source in cells for block in SOLUTION.findall(source))
+    return CODE_BLOCK.findall(folded)
+
+
+def strip_notebook(notebook):
+    """Turn a notebook into a copy for exercises: to be written and run by the reader.
+
+    Args:
+        notebook: An nbformat 4 notebook; changed in place. It loses the folded solutions, all
+            outputs, and the code of cells tagged `key`, of which the first comment remains.
+
+    Returns:
+        The same notebook.
+    """
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = SOLUTION.sub("", cell.source).rstrip()
+            continue
+        cell.outputs, cell.execution_count = [], None
+        if KEY_TAG in cell.metadata.get("tags", []):
+            comments = [line for line in cell.source.splitlines() if line.startswith("#")]
+            cell.source = (comments or ["# Your turn: write this cell."])[0]
+    return notebook
+
+
+def write_exercises():
+    """Write the copy for exercises of every notebook into `exercises/`; returns the paths.
+
+    The folder is not committed: it would only repeat the notebooks.
+    """
+    written = []
+    for path in list_notebooks():
+        notebook = strip_notebook(nbformat.read(path, as_version=4))
+        target = project_root() / "exercises" / path.name
+        written.append(write_text(target, nbformat.writes(notebook) + "\n"))
+    return written

@@ -1,0 +1,171 @@
+"""The benchmark of training speed: its arithmetic, and that PyTorch's network is ours."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import training_speed
+
+from cifar_utils.runs import RECIPES, get_recipe
+
+
+@pytest.fixture(scope="module")
+def torch_bench():
+    torch = pytest.importorskip("torch")
+    import torch_fast_network
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so little work that waiting for each other would take longer
+    yield torch_fast_network
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("size", "sides"), [(32, (31, 15, 7, 3)), (24, (23, 11, 5, 2))])
+def test_operations_are_counted_as_by_hand(size, sides):
+    recipe = get_recipe("quick")
+    # Frozen, so forward only; and nothing trained comes before the first convolution.
+    total, channels = 2 * sides[0] ** 2 * 2 * 2 * 3 * 24, 24
+    for block, filters in enumerate(recipe.widths):
+        first = sides[block] ** 2 * 9 * channels * filters
+        total += 2 * first * (3 if block else 2)
+        total += 3 * 2 * sides[block + 1] ** 2 * 9 * filters * filters
+        channels = filters
+    total += 3 * 2 * channels * 10
+    assert training_speed.count_flops(recipe, size) == total
+
+
+def test_every_size_is_summarised():
+    script = [
+        {"images": 50_000, "train_seconds": 50.0, "epoch_seconds": 55.0},
+        {"images": 32, "train_seconds": 0.1, "epoch_seconds": 5.0},
+    ]
+    common = {"precision": "float32", "epoch_images": 45_000, "seconds": 10.0}
+    quick = [{"size": size, "images": n} | common for size, n in [(24, 20_000), (32, 10_000)]]
+    rounds = {
+        training_speed.PEAK: [[{"precision": "float32", "gflops": n}] for n in (90.0, 100.0)],
+        training_speed.ORIGINAL: [script, script],
+        "quick": [quick, quick],
+        "quick" + training_speed.TORCH: [quick, quick],
+    }
+    peak, rows = training_speed.summarise(rounds)
+    assert peak == {"float32": 100.0}
+    rows = {(row["contender"], row["size"]): row for row in rows}
+    assert [row["n"] for row in rows.values()] == [2] * 5
+    assert rows["quick", 24]["ratio_to_documented"] == 2.0
+    assert rows["quick", 24]["epoch_seconds"] == 22.5
+    share = 1000 * training_speed.count_flops(get_recipe("quick"), 32) / 100e9
+    assert rows["quick", 32]["share_of_peak"] == round(share, 3)
+
+
+def test_every_recipe_is_measured():
+    names = training_speed.list_contenders()
+    assert {training_speed.ORIGINAL, training_speed.PEAK, *RECIPES} <= set(names)
+    assert f"baseline{training_speed.TORCH}" not in names
+
+
+def test_our_steps_are_timed_at_every_size():
+    recipe = dataclasses.replace(
+        get_recipe("quick"), batch_size=16, widths=(8,), steps_per_execution=1
+    )
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (5 * 16 + 12, 32, 32, 3), dtype=np.uint8)
+    labels = rng.integers(0, 10, len(images))
+    rows = list(training_speed.time_recipe(recipe, images, labels, seconds=60.0))
+    # The epoch ends before the time: all steps but those that compile.
+    assert [(row["size"], row["images"]) for row in rows] == [(24, 60), (32, 60)]
+    rows = list(training_speed.time_recipe(recipe, images, labels, seconds=0.0))
+    assert [row["images"] for row in rows] == [2 * 16, 2 * 16]
+
+
+# ---------- PyTorch's network ---------------------------------------------------------------------
+
+
+def fill_randomly(model, seed=0):
+    """Give a Keras network weights that hide no mix-up: random biases, averages and variances."""
+    rng = np.random.default_rng(seed)
+    filled = []
+    for weight, array in zip(model.weights, model.get_weights(), strict=True):
+        if weight.path.endswith("variance"):
+            filled.append(rng.uniform(0.5, 2, array.shape))
+        else:
+            spread = np.sqrt(4 / np.prod(array.shape[:-1])) if array.ndim > 1 else 0.1
+            filled.append(rng.normal(0, spread, array.shape))
+    model.set_weights(filled)
+
+
+def test_pytorchs_network_is_the_same_function(torch_bench):
+    torch = pytest.importorskip("torch")
+    from cifar_utils import models
+
+    recipe = get_recipe("quick")
+    model = models.unfuse(models.build(recipe))
+    fill_randomly(model)
+    network = torch_bench.FastNetwork(recipe).eval()
+    torch_bench.copy_weights(network, model.get_weights())
+    rng = np.random.default_rng(1)  # eight colours, each with some noise
+    images = (rng.random((8, 1, 1, 3)) + rng.normal(0, 0.1, (8, 32, 32, 3))).astype(np.float32)
+    with torch.no_grad():
+        theirs = network(torch.from_numpy(images).permute(0, 3, 1, 2)).softmax(1).numpy()
+    ours = model.predict_on_batch(images)
+    assert ours.std(axis=0).max() > 1e-2, "the weights make every picture look the same"
+    np.testing.assert_allclose(theirs, ours, atol=1e-4)
+    # The negative sample: one shifted bias must show.
+    network.features[0].bias.data += 1
+    with torch.no_grad():
+        other = network(torch.from_numpy(images).permute(0, 3, 1, 2)).softmax(1).numpy()
+    assert np.abs(other - ours).max() > 1e-4
+
+
+def test_weights_of_another_network_are_refused(torch_bench):
+    from cifar_utils import models
+
+    weights = models.build(get_recipe("quick")).get_weights()
+    with pytest.raises(ValueError, match="1 arrays"):
+        torch_bench.copy_weights(torch_bench.FastNetwork(get_recipe("quick")), [*weights, 0])
+
+
+def test_pytorchs_muon_makes_the_same_updates(torch_bench):
+    torch = pytest.importorskip("torch")
+    from cifar_utils.backend import keras
+    from cifar_utils.training import build_optimizer
+
+    rng = np.random.default_rng(0)
+    shapes = [(3, 3, 4, 8), (3, 3, 4, 40), (8, 10), (8,)]
+    start, *gradients = [
+        [rng.normal(size=shape).astype(np.float32) for shape in shapes] for _ in range(3)
+    ]
+    like = build_optimizer(get_recipe("fast"), 10**6)  # so that its rate hardly falls
+    ours = [keras.Variable(array) for array in start]
+    turn = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
+    theirs = [
+        torch.nn.Parameter(torch.tensor(array.transpose(turn[array.ndim]))) for array in start
+    ]
+    other = torch_bench.Muon(theirs, like, get_recipe("fast").learning_rate)
+    for step in gradients:
+        like.apply(step, ours)
+        for parameter, gradient in zip(theirs, step, strict=True):
+            parameter.grad = torch.tensor(gradient.transpose(turn[gradient.ndim]))
+        other.step()
+    for array, parameter in zip(ours, theirs, strict=True):
+        expected = keras.ops.convert_to_numpy(array).transpose(turn[parameter.ndim])
+        np.testing.assert_allclose(parameter.detach().numpy(), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_pytorchs_steps_are_timed_on_full_batches(torch_bench, precision):
+    recipe = dataclasses.replace(get_recipe("quick"), batch_size=16, widths=(24, 8, 8))
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
+    labels = rng.integers(0, 10, 60)
+    rows = list(torch_bench.time_recipe(recipe, images, labels, {24: 0}, precision, 0.0))
+    assert [(row["size"], row["images"]) for row in rows] == [(24, 32)]
+
+
+def test_a_step_of_pytorch_lowers_the_loss(torch_bench):
+    torch = pytest.importorskip("torch")
+    recipe = dataclasses.replace(get_recipe("quick"), widths=(24, 8, 8))
+    images = np.random.default_rng(0).random((10, 24, 24, 3), dtype=np.float32)
+    pair = torch.from_numpy(images).permute(0, 3, 1, 2), torch.arange(10)
+    step = torch_bench.make_trainer(recipe, images, "float32")
+    losses = [float(step(*pair)) for _ in range(8)]
+    assert losses[-1] < losses[0] - 0.1
