@@ -17,7 +17,7 @@ from unruly_server import serve
 from cifar_utils import data
 from cifar_utils.data import archive, cifar10, synthetic
 from cifar_utils.data.cifar10 import describe_sources, find_dataset
-from cifar_utils.errors import CifarError, DataError, ParameterError
+from cifar_utils.errors import CifarError, DataError
 
 
 @pytest.fixture
@@ -44,13 +44,6 @@ def test_the_named_archive_is_used_and_told_apart_from_the_official_one(world, m
     assert "; official; sha256:" in data.load_dataset("cifar10", path).describe()
 
 
-def test_the_argument_goes_before_the_environment(world, monkeypatch):
-    monkeypatch.setenv("CIFAR10_PATH", str(world / "nowhere"))
-    monkeypatch.setenv("CIFAR_DATASET", "synthetic")
-    path = tiny.write_folder(world / "mine" / archive.FOLDER_NAME)
-    assert data.load_dataset("auto", path.parent).source == str(path)
-
-
 @pytest.mark.parametrize("name", ["auto", "cifar10"])
 def test_a_wrong_name_is_an_error_even_where_a_good_copy_lies(world, monkeypatch, name):
     good = tiny.write_archive(world / "project" / "data" / archive.ARCHIVE_NAME)
@@ -61,14 +54,6 @@ def test_a_wrong_name_is_an_error_even_where_a_good_copy_lies(world, monkeypatch
     (world / "typo.tar.gz").write_bytes(b"not an archive")
     with pytest.raises(DataError, match=r"typo\.tar\.gz is no tar archive"):
         data.load_dataset(name)
-
-
-def test_an_unknown_data_set_is_refused_with_the_nearest_name(world, monkeypatch):
-    with pytest.raises(ParameterError, match="Did you mean 'cifar10'"):
-        data.load_dataset("cifar-10")
-    monkeypatch.setenv("CIFAR_DATASET", "sinthetic")
-    with pytest.raises(ParameterError, match=r"CIFAR_DATASET is 'sinthetic'.*Did you mean 'synth"):
-        data.load_dataset("auto")
 
 
 # What nobody named
