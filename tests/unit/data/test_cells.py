@@ -37,7 +37,6 @@ def test_the_split_of_notebook_2_is_the_packages(share, seed):
 
 
 def test_the_batch_of_notebook_2_is_what_training_is_given():
-    from cifar_utils.training import batches
 
     images, labels = make_synthetic()[:2]
     train = np.arange(500)
@@ -47,9 +46,7 @@ def test_the_batch_of_notebook_2_is_what_training_is_given():
         EpochPlan=EpochPlan, augment_images=augment_images, images=images, labels=labels,
         train=train, prep=prep, own=prep.augmentation, run=FakeRun,
     )  # fmt: skip
-    x, y = batches.AugmentedBatches(images[train], labels[train], FakeRun.recipe.batch_size, prep)[
-        0
-    ]
+    x, y = AugmentedBatches(images[train], labels[train], FakeRun.recipe.batch_size, prep)[0]
     np.testing.assert_array_equal(cell["x"], x)
     np.testing.assert_array_equal(cell["y"], y)
 

@@ -116,14 +116,6 @@ def test_no_name_leads_out_of_the_runs_folder(runs_folder):
         find_run("../outside")
 
 
-def test_an_unknown_run_is_told_with_the_nearest():
-    with pytest.raises(RunError, match="There is no run yet"):
-        find_run("mine")
-    create_run("my-run", GIVEN)
-    with pytest.raises(RunError, match="Did you mean 'my-run'"):
-        find_run("my-rum")
-
-
 def test_a_full_disk_is_told_before_anything_is_made(runs_folder, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1e6))
     with pytest.raises(CifarError, match="1 MB free"):
