@@ -37,6 +37,7 @@ def test_the_split_of_notebook_2_is_the_packages(share, seed):
 
 
 def test_the_batch_of_notebook_2_is_what_training_is_given():
+    from cifar_utils.training import AugmentedBatches
 
     images, labels = make_synthetic()[:2]
     train = np.arange(500)
