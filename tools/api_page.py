@@ -46,7 +46,6 @@ def render_page() -> str:
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         for module, name in find_imports(read_code(path)):
             surface.setdefault(module, set()).add(name)
-    surface.pop("cifar_utils", None)  # the table of its top
     parts = [INTRODUCTION, _render_table("cifar_utils", TOP)]
     for module in sorted(surface):
         parts.append(_render_table(module, dict.fromkeys(sorted(surface[module]), module)))
@@ -82,8 +81,7 @@ def find_imports(tree):
                     yield node.module, alias.name
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            module = modules.get(node.value.id)
-            if module and not find_source(f"{module}.{node.attr}"):
+            if node.value.id in modules:
                 yield modules[node.value.id], node.attr
 
 
@@ -102,7 +100,7 @@ def find_purpose(module, name) -> str:
     """
     source = find_source(module)
     # A room's face loads its names when they are first used: they are in one of its modules.
-    files = sorted(source.parent.rglob("*.py")) if source.name == "__init__.py" else []
+    files = sorted(source.parent.glob("*.py")) if source.name == "__init__.py" else []
     for file in (source, *files):
         purpose = _read_purpose(file.read_text(encoding="utf-8"), name)
         if purpose:
