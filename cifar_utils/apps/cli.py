@@ -10,7 +10,6 @@ import click
 
 from cifar_utils import __version__
 from cifar_utils.errors import CifarError, ParameterError
-from cifar_utils.paths import provide_home
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 EXIT_CODES = "Exit codes: 0 fine, 1 failure, 2 wrong parameter or option, 130 interrupted."
@@ -106,6 +105,8 @@ def _find_version(*names):
 )
 def main():
     """CIFAR-10 with a convolutional network, from the raw archive to a photo of yours."""
+    from cifar_utils.paths import provide_home
+
     provide_home()
     for stream in (sys.stdout, sys.stderr):  # not every name can be written in every encoding
         if hasattr(stream, "reconfigure"):
