@@ -28,7 +28,6 @@ BLUES = LinearSegmentedColormap.from_list("blues", ["white", BLUE, "#002b45"])
 BLOCKS = {
     "Input": ("image", "#bdbdbd"),
     "Conv": ("conv", BLUE),
-    "PatchWhitening": ("conv", BLUE),
     "Depthwise": ("conv", BLUE),
     "Separable": ("conv", BLUE),
     "Max": ("max pool", ORANGE),

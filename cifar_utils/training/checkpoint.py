@@ -1,10 +1,11 @@
-"""The state of a training after an epoch, in one file that is there whole or not at all.
+"""What makes a training repeatable: its seeds, and its state after every epoch in one file.
 
 Keras's own `BackupAndRestore` restores no random state, and not atomically: after a resume it goes
 on with other random numbers (keras-team/keras#17012). This one continues bit for bit.
 """
 
 import dataclasses
+import importlib
 import json
 import time
 
@@ -12,18 +13,37 @@ import numpy as np
 
 import cifar_utils
 from cifar_utils import models
-from cifar_utils.backend import keras
+from cifar_utils.backend import keras, pin_settings
 from cifar_utils.data.preprocessing import Preprocessing
 from cifar_utils.errors import RunError
 from cifar_utils.paths import atomic_path
 from cifar_utils.runs import write_history
 from cifar_utils.runs.machine import detect_processor
 from cifar_utils.runs.parameters import PARAMETERS
-from cifar_utils.training.optimizers import build_loss, build_optimizer
-from cifar_utils.training.session import describe_device, list_versions
+from cifar_utils.training.optimizers import compile_model
+from cifar_utils.training.precision import describe_device
 
 FILE = "checkpoint.npz"
 METRIC_ORDER = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+def seed_everything(seed, deterministic=True):
+    """Make what follows in this process repeatable.
+
+    Seeds Python, NumPy and the backend, and gives Keras its standard settings, whatever
+    `~/.keras/keras.json` says.
+
+    Args:
+        seed: Integer from 0 to 2**31 - 1.
+        deterministic: Whether to allow only kernels that do not depend on timing (TensorFlow's op
+            determinism), for this process.
+    """
+    pin_settings()
+    keras.utils.set_random_seed(int(seed))  # np.int64 raises
+    if deterministic and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -67,8 +87,7 @@ class Checkpoint(keras.callbacks.Callback):
         """
         self.restored_at = time.perf_counter()
         self.began, self.has_trained = time.time(), False
-        parts = describe_training(self.run, self.batches, model)
-        self.identity = json.loads(json.dumps(parts, default=str))
+        self.identity = _describe_training(self.run, self.batches, model)
         variables = _list_variables(model)
         if self.fresh is None:
             self.fresh = [keras.ops.convert_to_numpy(variable) for variable in variables]
@@ -81,7 +100,7 @@ class Checkpoint(keras.callbacks.Callback):
             variable.assign(value)
         self.epoch, self.seconds, self.history = meta["epoch"], meta["seconds"], meta["history"]
         self.seconds_before = self.seconds + self.preparing
-        self._record(parts, find_differences(self.run.recipe, self.batches, model))
+        self._record(find_differences(self.run.recipe, self.batches, model))
         if self.epoch:
             write_history(self.run, self.history)  # a kill may have come between the two files
         return self.epoch
@@ -113,23 +132,25 @@ class Checkpoint(keras.callbacks.Callback):
             # This session only read what others had trained, and they were killed right after it.
             self.run.update(seconds={"training": round(self.seconds, 2)})
 
-    def _record(self, parts, differences):
+    def _record(self, differences):
         """Write into `run.json` what is trained, on what, with what."""
-        recipe, run = parts["recipe"], self.run
+        run, identity = self.run, self.identity
+        recipe, backend = identity["recipe"], identity["backend"]
+        packages = {"keras": keras, backend: importlib.import_module(backend), "numpy": np}
         run.update(
             # All of them: an earlier stage executed later must not change what was trained.
             parameters={name: value for name, value in recipe.items() if name in PARAMETERS},
             recipe=recipe,
             differs_from_recipe=differences,
             seed=run.parameters["seed"],
-            backend=parts["backend"],
+            backend=backend,
             device=describe_device(),
             threads=detect_processor().cores,
-            precision=parts["precision"],
-            versions=list_versions(),
+            precision=identity["precision"],
+            versions={name: package.__version__ for name, package in packages.items()},
         )
         if not run.path("preprocessing.json").exists():  # notebook 02 was not run
-            run.write_json("preprocessing.json", {"preprocessing": parts["preprocessing"]})
+            run.write_json("preprocessing.json", {"preprocessing": identity["preprocessing"]})
 
     def _elapsed(self):
         """Return the seconds of training so far, over all sessions."""
@@ -146,9 +167,7 @@ class Checkpoint(keras.callbacks.Callback):
             "history": self.history,
             "variables": len(variables),
         }
-        arrays = {
-            f"v{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)
-        }
+        arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
         with atomic_path(self.run.path(FILE)) as temporary:
             np.savez(temporary, meta=json.dumps(meta), **arrays)
         write_history(self.run, self.history)
@@ -175,57 +194,49 @@ def _read(path):
 def _refuse_another(run, meta, identity):
     """Raise if a checkpoint is that of another training than the one that wants to go on."""
     path, saved = run.path(FILE), meta["identity"]
+    wrote, now = (
+        ".".join(version.split(".")[:2])
+        for version in (meta.get("version", "0.7"), cifar_utils.__version__)
+    )
+    changed = [name for name, part in identity.items() if saved.get(name) != part]
     ways = "Train under another run_name, or delete it to train this run from the start."
-    wrote, now = (version.split(".")[:2] for version in (
-        meta.get("version", "0.7"), cifar_utils.__version__))  # fmt: skip
     if wrote != now:
+        raise RunError(f"{path} was written by version {wrote} of this package, not {now}. {ways}")
+    if "backend" in changed:
         raise RunError(
-            f"{path} was written by version {'.'.join(wrote)} of this package, and this is"
-            f" {'.'.join(now)}, which cannot continue it. {ways}"
+            f"Run {run.name!r} began with the backend {saved['backend']}. Continue it with"
+            f" KERAS_BACKEND={saved['backend']}, or train under another run_name."
         )
-    if saved["backend"] != identity["backend"]:
-        raise RunError(
-            f"Run {run.name!r} began with the backend {saved['backend']}, and this is"
-            f" {identity['backend']}. Continue it with KERAS_BACKEND={saved['backend']}, or train"
-            " under another run_name."
-        )
-    others = [name for name in identity if saved.get(name) != identity[name]]
-    if others:
-        raise RunError(f"{path} belongs to another training: {', '.join(others)} changed. {ways}")
+    if changed:
+        raise RunError(f"{path} belongs to another training: {', '.join(changed)} changed. {ways}")
 
 
-def describe_training(run, batches, model):
-    """Describe all that decides what a training computes; two that differ are not continued.
-
-    Args:
-        run: A `runs.Run`.
-        batches: The `AugmentedBatches` that it trains on.
-        model: The compiled `keras.Model`.
-
-    Returns:
-        JSON-ready dict, by the words that a message uses.
-    """
-    return {
+def _describe_training(run, batches, model):
+    """Return all that decides what a training computes, JSON-ready, by the words of a message."""
+    formats = {layer.compute_dtype for layer in model.layers}
+    parts = {
         "backend": keras.backend.backend(),
         "recipe": dataclasses.asdict(run.recipe),
         "data": run.dataset.fingerprint,
         "preprocessing": batches.preprocessing.to_json(),
         "batches": [len(batches.images), batches.batch_size],
-        "precision": find_precision(model),
-        "network": models.describe_network(model),
-        **_describe_compilation(model.optimizer, model.loss),
+        "precision": "bfloat16" if "bfloat16" in formats else "float32",
+        **_describe_compiled(model),
     }
+    return json.loads(json.dumps(parts, default=str))
 
 
-def _describe_compilation(optimizer, loss):
-    """Describe optimizer, learning rate and loss, JSON-ready."""
-    settings = {k: v for k, v in optimizer.get_config().items() if k != "name"}
+def _describe_compiled(model):
+    """Return what a compiled network computes, by the words of a message."""
+    settings = {k: v for k, v in model.optimizer.get_config().items() if k != "name"}
+    loss = model.loss
     if loss == "categorical_crossentropy":  # the short form of what a recipe has
         loss = keras.losses.CategoricalCrossentropy()
     return {
         "schedule": settings.pop("learning_rate"),
-        "optimizer": [type(optimizer).__name__, settings],
+        "optimizer": [type(model.optimizer).__name__, settings],
         "loss": keras.saving.serialize_keras_object(loss),
+        "network": models.describe_network(model),
     }
 
 
@@ -238,21 +249,11 @@ def find_differences(recipe, batches, model):
         model: The compiled `keras.Model`.
 
     Returns:
-        Some of "network", "schedule", "optimizer", "loss", "augmentation" and "batch_size".
+        Some of "schedule", "optimizer", "loss", "network", "augmentation" and "batch_size".
     """
-    compiled = _describe_compilation(model.optimizer, model.loss)
-    plain = _describe_compilation(build_optimizer(recipe, len(batches)), build_loss(recipe))
-    moves = Preprocessing.from_recipe(recipe, 0).augmentation
-    differs = {name: compiled[name] != plain[name] for name in plain}
-    differs["network"] = models.describe_network(model) != models.describe_network(
-        models.build(recipe)
-    )
-    differs["augmentation"] = batches.preprocessing.augmentation != moves
-    differs["batch_size"] = batches.batch_size != recipe.batch_size
-    return [name for name, other in differs.items() if other]
-
-
-def find_precision(model):
-    """Return the number format that a network computes in: "float32" or "bfloat16"."""
-    formats = {layer.compute_dtype for layer in model.layers}
-    return "bfloat16" if "bfloat16" in formats else "float32"
+    own = _describe_compiled(model)
+    plain = _describe_compiled(compile_model(models.build(recipe), recipe, len(batches)))
+    own["augmentation"] = batches.preprocessing.augmentation
+    plain["augmentation"] = Preprocessing.from_recipe(recipe, 0).augmentation
+    own["batch_size"], plain["batch_size"] = batches.batch_size, recipe.batch_size
+    return [name for name in own if own[name] != plain[name]]

@@ -21,8 +21,8 @@ def build_schedule(recipe, steps_per_epoch, lr_schedule=None):
         recipe: A `runs.Recipe`; `schedule`, `learning_rate` and `epochs` are used. "code" and
             "prose" are the two readings of the original one, x 0.1 at fixed epochs whatever
             `epochs` is; "cosine" warms up linearly over the first fifth, then falls to zero along
-            a cosine (Loshchilov and Hutter, arXiv:1608.03983); "linear" falls
-            from the first step to zero along a straight line.
+            a cosine (Loshchilov and Hutter, arXiv:1608.03983); "linear" falls from the first step
+            to zero along a straight line.
         steps_per_epoch: Steps in one epoch.
         lr_schedule: A function from the epoch, counted from 0, to the rate; instead of the
             recipe's schedule.
@@ -33,16 +33,15 @@ def build_schedule(recipe, steps_per_epoch, lr_schedule=None):
     Raises:
         ParameterError: If `lr_schedule` gives something else than a positive number.
     """
-    schedules = keras.optimizers.schedules
-    rate = recipe.learning_rate
+    schedules, rate = keras.optimizers.schedules, recipe.learning_rate
+    total = recipe.epochs * steps_per_epoch
     if lr_schedule is None and recipe.schedule == "cosine":
-        total = recipe.epochs * steps_per_epoch
         warmup = max(1, total // 5)
         return schedules.CosineDecay(
             rate / 20, max(1, total - warmup), warmup_target=rate, warmup_steps=warmup
         )
     if lr_schedule is None and recipe.schedule == "linear":
-        return schedules.PolynomialDecay(rate, recipe.epochs * steps_per_epoch, 0.0)
+        return schedules.PolynomialDecay(rate, total, 0.0)
     if lr_schedule is None:
         cuts = ORIGINAL_CUTS[recipe.schedule]
 
@@ -105,44 +104,27 @@ def build_optimizer(recipe, steps_per_epoch, lr_schedule=None):
     schedule = build_schedule(recipe, steps_per_epoch, lr_schedule)
     if recipe.optimizer == "adam":
         return keras.optimizers.Adam(schedule)
+    decay = recipe.weight_decay
     if recipe.optimizer == "sgd":
         # airbench's ratios before it had Muon: kernels and matrices alike, vectors 64 times faster.
-        return Muon(
-            schedule,
-            momentum=0.85,
-            dense_ratio=1.0,
-            bias_ratio=64.0,
-            sgd_decay=recipe.weight_decay,
-            ns_steps=0,
-        )
-    return Muon(
-        schedule,
-        dense_ratio=recipe.dense_rate * recipe.batch_size,
-        bias_ratio=recipe.bias_rate * recipe.batch_size,
-        sgd_decay=recipe.weight_decay,
-    )
-
-
-def build_loss(recipe):
-    """Build the loss of a recipe: categorical cross-entropy, its targets smoothed or not."""
-    return keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+        ratios = {"momentum": 0.85, "dense_ratio": 1.0, "bias_ratio": 64.0}
+        return Muon(schedule, **ratios, sgd_decay=decay, ns_steps=0)
+    dense, bias = (rate * recipe.batch_size for rate in (recipe.dense_rate, recipe.bias_rate))
+    return Muon(schedule, dense_ratio=dense, bias_ratio=bias, sgd_decay=decay)
 
 
 def compile_model(model, recipe, steps_per_epoch, lr_schedule=None):
-    """Compile a network as its recipe says, as notebook 3 does in a cell.
+    """Compile a network as its recipe says, as notebook 3 does in a cell; returns it.
 
     Args:
         model: A `keras.Model`.
         recipe: A `runs.Recipe`.
         steps_per_epoch: See `build_optimizer`.
         lr_schedule: See `build_schedule`.
-
-    Returns:
-        The model.
     """
     model.compile(
         optimizer=build_optimizer(recipe, steps_per_epoch, lr_schedule),
-        loss=build_loss(recipe),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
         steps_per_execution=recipe.steps_per_execution,
         # XLA is slower on a CPU, and "auto" means something else in each version. JAX needs it.
