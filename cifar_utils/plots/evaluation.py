@@ -5,25 +5,9 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import MaxNLocator
 
 from cifar_utils.plots import style
-from cifar_utils.plots.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    INK,
-    MUTED,
-    ORANGE,
-    PURPLE,
-    RED,
-    SMALL,
-    percent,
-    percent_axis,
-)
+from cifar_utils.plots.style import BLACK, BLUE, GREEN, INK, MUTED, ORANGE, RED, SMALL, percent
 
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "f1_weighted": "weighted F1",
-    "recall_weighted": "weighted recall",
-}
+METRIC_NAMES = {"f1_weighted": "weighted F1", "recall_weighted": "weighted recall"}
 SCORE = "score on the test set, 95 % interval"
 
 
@@ -45,7 +29,7 @@ def plot_metrics(results, documented, title):
     if known:
         y, values = np.transpose(known)
         axes.vlines(values, y - 0.42, y + 0.42, color=RED, linewidth=3, label="original system")
-    styles = [(BLUE, "o"), (GREEN, "s"), (PURPLE, "^"), (ORANGE, "D")] * n
+    styles = [(BLUE, "o"), (GREEN, "s"), (style.PURPLE, "^"), (ORANGE, "D")] * n
     for i, ((name, metrics), (colour, marker)) in enumerate(
         zip(results.items(), styles, strict=False)
     ):
@@ -61,7 +45,7 @@ def plot_metrics(results, documented, title):
     axes.set_yticks(range(len(documented)), [METRIC_NAMES.get(name, name) for name in documented])
     axes.set_ylim(len(documented) - 0.45, -0.55)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    percent_axis(axes.xaxis, 1)
+    style.percent_axis(axes.xaxis, 1)
     style.add_legend(figure)
     return figure
 
@@ -92,7 +76,7 @@ def plot_test_set_leak(leak):
     # The first epochs are far below; what is chosen is chosen at the top.
     upper.set_ylim(test.max() - 0.1, test.max() + 0.01)
     upper.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    percent_axis(upper.yaxis)
+    style.percent_axis(upper.yaxis)
     lower.bar(epochs, 100 * (test - validation), color=MUTED, width=0.8)
     lower.axhline(0, color=INK, linewidth=0.8)
     lower.set_xlim(0.4, len(test) + 0.6)
@@ -143,19 +127,16 @@ def plot_class_scores(rows):
     figure, axes = style.new_chart(title, 0.5 * len(rows) + 1.4, SCORE, grid="x")
     places = np.arange(len(rows))
     axes.hlines(places[1:] - 0.5, 0, 1, color=style.FAINT, linewidth=0.8)
-    marks = {
-        "precision": (-0.24, {"color": ORANGE, "marker": "^", "label": "precision"}),
-        "recall": (0, {"color": BLUE, "marker": "s", "label": "recall"}),
-        "f1": (0.24, {"color": GREEN, "marker": "o", "label": "F1"}),
-    }
-    for name, (shift, mark) in marks.items():
-        style.draw_intervals(axes, [row[name] for row in rows], places + shift, **mark)
+    marks = {"precision": (ORANGE, "^"), "recall": (BLUE, "s"), "f1": (GREEN, "o")}
+    for shift, (name, (colour, marker)) in zip((-0.24, 0, 0.24), marks.items(), strict=True):
+        scores, label = [row[name] for row in rows], name.replace("f1", "F1")
+        style.draw_intervals(axes, scores, places + shift, color=colour, marker=marker, label=label)
     axes.set_yticks(places, [row["class"] for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     lowest = min(row[name]["low"] for row in rows for name in marks)
     axes.set_xlim(max(0, np.floor(lowest * 10) / 10 - 0.02), 1.005)
     axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-    percent_axis(axes.xaxis)
+    style.percent_axis(axes.xaxis)
     style.add_legend(figure)
     return figure
 
@@ -221,8 +202,8 @@ def plot_reliability(confidence, correct, bins=10):
     lower.bar(edges[:-1], counts, width=0.92 / bins, align="edge", color=BLUE)
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     lower.yaxis.set_major_formatter("{x:,.0f}")
-    for axis in (upper.yaxis, lower.xaxis):
-        percent_axis(axis)
+    style.percent_axis(upper.yaxis)
+    style.percent_axis(lower.xaxis)
     return figure
 
 
@@ -245,7 +226,7 @@ def plot_threshold(confidence, correct, threshold=None):
         label = f"threshold {percent(threshold, 0)}"
         axes.axvline(threshold, color=BLACK, linestyle=":", linewidth=2, label=label)
     axes.set(xlim=(0, 1), ylim=(0, 1.03))
-    for axis in (axes.xaxis, axes.yaxis):
-        percent_axis(axis)
+    style.percent_axis(axes.xaxis)
+    style.percent_axis(axes.yaxis)
     style.add_legend(figure)
     return figure

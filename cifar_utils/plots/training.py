@@ -8,19 +8,7 @@ from matplotlib.patches import Polygon, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from cifar_utils.plots import style
-from cifar_utils.plots.style import (
-    BLUE,
-    FONT,
-    GREEN,
-    INK,
-    MUTED,
-    ORANGE,
-    PURPLE,
-    RED,
-    SERIES_STYLES,
-    SMALL,
-    show_image,
-)
+from cifar_utils.plots.style import BLUE, INK, MUTED, ORANGE, RED, SERIES_STYLES, SMALL, show_image
 
 # Red below zero, white at zero, blue above: told apart with any colour vision.
 SIGNED = LinearSegmentedColormap.from_list("signed", [RED, "white", BLUE])
@@ -32,7 +20,7 @@ BLOCKS = {
     "Average": ("avg pool", ORANGE),
     "Global": ("global pool", ORANGE),
     "Flatten": ("flatten", "#bdbdbd"),
-    "Dense": ("dense", GREEN),
+    "Dense": ("dense", style.GREEN),
 }
 # Layers that change no shape are named under the block they follow.
 SHORT = {"BatchNormalization": "BN", "FusedBatchNormalization": "BN", "LayerNormalization": "LN"}
@@ -51,8 +39,7 @@ def plot_model_diagram(layers, title="The network, block by block"):
     its channels; a vector is a bar as high as the logarithm of its units.
 
     Args:
-        layers: Rows `(name, kind, output shape, parameters, activation)`, as from
-            `models.describe_layers`.
+        layers: Rows of `models.describe_layers`.
         title: Title of the figure.
     """
     slots = _group_layers(layers)
@@ -86,7 +73,7 @@ def _group_layers(layers):
             slots[-1]["params"] += params
             slots[-1]["then"] += then or [SHORT.get(kind, kind.lower())] * (kind != "InputLayer")
             continue
-        word, colour = block or (kind[:9].lower(), PURPLE)
+        word, colour = block or (kind[:9].lower(), style.PURPLE)
         slots.append(
             {"word": word, "colour": colour, "shape": shape, "params": params, "then": then}
         )
@@ -243,7 +230,7 @@ def plot_descent(paths):
         axes.plot(valley, valley**2, color=MUTED, linewidth=1.2)
         axes.plot(weights, weights**2, "-", color=colour, marker=marker, linewidth=1.2)
         axes.annotate("start", (weights[0], weights[0] ** 2), (6, -2), textcoords="offset points",
-                      fontsize=FONT - 1, color=INK)  # fmt: skip
+                      fontsize=style.FONT - 1, color=INK)  # fmt: skip
         axes.label_outer()
     return figure
 

@@ -70,15 +70,6 @@ class AugmentedBatches(keras.utils.PyDataset):
         images = self.preprocessing.augmentation.cut(self.images[indices], corners)
         return images, self.targets[indices], transforms
 
-    def _steps(self):
-        """Yield `(images, targets, transforms, size)`; whole-pixel moves are done already."""
-        moves = self.preprocessing.augmentation.only_moves_pixels
-        for step in range(len(self)):
-            images, targets, transforms = self._read(step)
-            if moves:
-                images = gather_pixels(images, transforms)
-            yield images, targets, transforms, self.plan.size
-
 
 @functools.cache
 def compute_resizing(side, size, channels):
@@ -144,8 +135,14 @@ def _stream_by_tensorflow(source):
         images = tf.case(ways, default=lambda: images, exclusive=True)
         return tf.ensure_shape(images, (None, None, None, channels)), targets
 
+    def read():
+        for step in range(len(source)):
+            images, targets, transforms = source._read(step)
+            images = gather_pixels(images, transforms) if moves else images
+            yield images, targets, transforms, source.plan.size
+
     plan = tf.data.Dataset.from_generator(
-        source._steps,
+        read,
         output_signature=(
             tf.TensorSpec((None, *shape), tf.uint8),
             tf.TensorSpec((None, source.targets.shape[1]), tf.float32),
@@ -193,22 +190,10 @@ def make_val_data(images, labels):
 
 
 def predict_probs(model, images, batch_size=500):
-    """Compute class probabilities.
-
-    Args:
-        model: A network from [0, 1] images to probabilities.
-        images: uint8 (n, 32, 32, 3).
-        batch_size: Images per step.
-
-    Returns:
-        float32 (n, num_classes).
-    """
+    """Compute class probabilities, float32 (n, num_classes), of uint8 images (n, 32, 32, 3)."""
     # Not `model.predict` in a loop: its memory grows (keras#13118).
-    parts = [
-        model.predict_on_batch(scale_images(images[i : i + batch_size]))
-        for i in range(0, len(images), batch_size)
-    ]
-    return np.concatenate(parts)
+    parts = (images[i : i + batch_size] for i in range(0, len(images), batch_size))
+    return np.concatenate([model.predict_on_batch(scale_images(part)) for part in parts])
 
 
 class FollowEpoch(keras.callbacks.Callback):

@@ -47,10 +47,7 @@ def seed_everything(seed, deterministic=True):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves a training after every epoch, and restores it.
-
-    Writes `checkpoint.npz` and `history.csv` after every epoch, and into `run.json` what is trained
-    and how long it took.
+    """Saves a training after every epoch, and restores it; `run.json` gets how it was trained.
 
     Args:
         run: A `runs.Run`.
@@ -59,16 +56,13 @@ class Checkpoint(keras.callbacks.Callback):
             `seconds.training` in `run.json` counts from uint8 arrays to final weights.
 
     Attributes:
-        epoch: Finished epochs.
-        seconds: Seconds spent on them, over all sessions.
         history: Column name to list, one entry per finished epoch.
     """
 
     def __init__(self, run, batches, seconds=0.0):
         super().__init__()
         self.run, self.batches, self.preparing = run, batches, seconds
-        self.epoch, self.seconds, self.history = 0, 0.0, {}
-        self.fresh = None
+        self.history, self.fresh = {}, None
 
     def restore(self, model):
         """Bring a compiled network to the end of the last epoch that was finished.
@@ -98,12 +92,12 @@ class Checkpoint(keras.callbacks.Callback):
             _refuse_another(self.run, meta, self.identity)
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        self.epoch, self.seconds, self.history = meta["epoch"], meta["seconds"], meta["history"]
-        self.seconds_before = self.seconds + self.preparing
+        self.history, self.saved_seconds = meta["history"], meta["seconds"]
+        self.seconds_before = self.saved_seconds + self.preparing
         self._record(find_differences(self.run.recipe, self.batches, model))
-        if self.epoch:
+        if meta["epoch"]:
             write_history(self.run, self.history)  # a kill may have come between the two files
-        return self.epoch
+        return meta["epoch"]
 
     def on_epoch_begin(self, epoch, logs=None):
         """Note the rate that the epoch starts with; at its end the optimizer has the next one's."""
@@ -115,10 +109,9 @@ class Checkpoint(keras.callbacks.Callback):
         row |= {name: float(logs[name]) for name in METRIC_ORDER if name in logs}
         for name, value in row.items():
             self.history.setdefault(name, []).append(value)
-        self.epoch, self.seconds, self.has_trained = epoch + 1, self._elapsed(), True
-        self._write()
+        self.has_trained = True
+        self._write(epoch + 1)
         self.preparing = 0.0  # it is in the checkpoint's seconds now
-        logs["learning_rate"] = self.rate
 
     def on_train_end(self, logs=None):
         """Note how long it took."""
@@ -130,7 +123,7 @@ class Checkpoint(keras.callbacks.Callback):
             )
         elif "training" not in self.run.info.get("seconds", {}):
             # This session only read what others had trained, and they were killed right after it.
-            self.run.update(seconds={"training": round(self.seconds, 2)})
+            self.run.update(seconds={"training": round(self.saved_seconds, 2)})
 
     def _record(self, differences):
         """Write into `run.json` what is trained, on what, with what."""
@@ -156,14 +149,14 @@ class Checkpoint(keras.callbacks.Callback):
         """Return the seconds of training so far, over all sessions."""
         return self.seconds_before + time.perf_counter() - self.restored_at
 
-    def _write(self):
+    def _write(self, epoch):
         """Write the checkpoint first: `history.csv` can be made from it again, not the reverse."""
         variables = _list_variables(self.model)
         meta = {
             "version": cifar_utils.__version__,
             "identity": self.identity,
-            "epoch": self.epoch,
-            "seconds": self.seconds,
+            "epoch": epoch,
+            "seconds": self._elapsed(),
             "history": self.history,
             "variables": len(variables),
         }
@@ -241,16 +234,7 @@ def _describe_compiled(model):
 
 
 def find_differences(recipe, batches, model):
-    """List in what a training differs from its recipe, after somebody edited a cell.
-
-    Args:
-        recipe: A `runs.Recipe`.
-        batches: The `AugmentedBatches` that it trains on.
-        model: The compiled `keras.Model`.
-
-    Returns:
-        Some of "schedule", "optimizer", "loss", "network", "augmentation" and "batch_size".
-    """
+    """List in what a training differs from its recipe, after somebody edited a cell."""
     own = _describe_compiled(model)
     plain = _describe_compiled(compile_model(models.build(recipe), recipe, len(batches)))
     own["augmentation"] = batches.preprocessing.augmentation

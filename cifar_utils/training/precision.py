@@ -7,8 +7,7 @@ import time
 from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.runs.machine import detect_processor, find_nvidia_gpus
 
-# x86 instructions for bfloat16: with them it is known to pay.
-FAST_BF16 = ("avx512_bf16", "amx_bf16")
+FAST_BF16 = {"avx512_bf16", "amx_bf16"}  # x86 instructions: with them it is known to pay
 
 
 def describe_device():
@@ -67,18 +66,16 @@ def choose_precision(name, run=None):
     if name != "auto":
         return name
     began = run.info.get("precision") if run and run.path("checkpoint.npz").exists() else None
-    if began:
-        try:
-            check_precision(began)
-        except ParameterError:
-            raise RunError(
-                f"Run {run.name!r} began in {began}, which this machine only emulates. Continue it"
-                " where it began, or train under another run_name."
-            ) from None
-        return began
     processor, on_gpu = detect_processor(), bool(find_nvidia_gpus())
+    if began == "bfloat16" and not processor.bf16 and not on_gpu:
+        raise RunError(
+            f"Run {run.name!r} began in {began}, which this machine only emulates. Continue it"
+            " where it began, or train under another run_name."
+        )
+    if began:
+        return began
     known = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" and not on_gpu
-    if known and set(FAST_BF16) & set(processor.features):
+    if known and FAST_BF16.intersection(processor.features):
         return "bfloat16"
     if not on_gpu and not processor.bf16:
         return "float32"
