@@ -76,7 +76,8 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         """Say how long it took. The curves go: the next cell draws them for good."""
-        self.curves, took = "", format_clock(time.perf_counter() - self.begun)
+        self.epoch, self.curves = self.params["epochs"] - 1, ""
+        took = format_clock(time.perf_counter() - self.begun)
         self._show(f"{took} in this session", share=1)
 
     def share_done(self):

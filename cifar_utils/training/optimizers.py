@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import numbers
 
 import numpy as np
 
@@ -48,27 +49,20 @@ def build_schedule(recipe, steps_per_epoch, lr_schedule=None):
         def lr_schedule(epoch):
             return rate * 0.1 ** sum(epoch >= cut for cut in cuts)
 
-    rates = [_check_rate(lr_schedule(epoch), epoch) for epoch in range(recipe.epochs)]
-    levels = [(rate, len(list(epochs))) for rate, epochs in itertools.groupby(rates)]
+    rates = [lr_schedule(epoch) for epoch in range(recipe.epochs)]
+    for epoch, value in enumerate(rates):
+        if not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+            raise ParameterError(
+                f"lr_schedule({epoch}) gives {value!r}. It must give the learning rate of every"
+                " epoch, a number above 0."
+            )
+    levels = [(float(rate), len(list(epochs))) for rate, epochs in itertools.groupby(rates)]
     if len(levels) == 1:  # Keras wants two levels or more
         levels *= 2
     ends = np.cumsum([epochs for _, epochs in levels])[:-1]
     # Keras holds a value up to and including its boundary; steps are counted from 0.
     boundaries = [int(end) * steps_per_epoch - 1 for end in ends]
     return schedules.PiecewiseConstantDecay(boundaries, [rate for rate, _ in levels])
-
-
-def _check_rate(rate, epoch):
-    """Return a rate as a float, or say what is wrong with it."""
-    try:
-        if 0 < float(rate) < math.inf:
-            return float(rate)
-    except (TypeError, ValueError):
-        pass
-    raise ParameterError(
-        f"lr_schedule({epoch}) gives {rate!r}. It must give the learning rate of every epoch, a"
-        " number above 0."
-    )
 
 
 def compute_learning_rates(recipe, points_per_epoch=1, lr_schedule=None):
