@@ -192,4 +192,4 @@ def test_a_failure_while_saving_keeps_the_epoch_before(monkeypatch):
     with np.load(run.path("checkpoint.npz")) as saved:
         assert json.loads(str(saved["meta"]))["epoch"] == 1
     assert read_history(run)["epoch"] == [1]
-    assert [p.name for p in run.dir.iterdir() if p.name.startswith(".")] == []
+    assert list(run.dir.glob(".checkpoint*")) == []  # no half-written file
