@@ -9,7 +9,8 @@ from cifar_utils.models.layers import (
     FusedBatchNormalization,
     FusedGelu,
     PartialIdentity,
-    PatchWhitening,
+    compute_whitening,
+    make_spread,
 )
 
 PATCH_SIZE = 2
@@ -33,30 +34,32 @@ def build_fast_network(recipe, num_classes=10):
 
     Returns:
         An uncompiled `keras.Model` from float32 images (n, side, side, 3) in [0, 1] to class
-        probabilities (n, num_classes). Call `adapt_whitening` before training it; `layers.unfuse`
-        gives the form that is saved.
+        probabilities (n, num_classes). Call `adapt_whitening` before training it.
     """
     layers = keras.layers
-    stack = [keras.Input((None, None, 3), name="images")]
-    if recipe.whitening:
-        stack.append(PatchWhitening(PATCH_SIZE, name="whitening"))
-    else:
-        filters = 2 * PATCH_SIZE**2 * 3
-        stack.append(
-            layers.Conv2D(filters, PATCH_SIZE, kernel_initializer=make_spread(), name="whitening")
-        )
-    stack.append(FusedGelu(name="whitening_gelu"))
     make_kernels = PartialIdentity if recipe.identity else make_spread
+    stack = [
+        keras.Input((None, None, 3), name="images"),
+        layers.Conv2D(
+            2 * PATCH_SIZE**2 * 3,
+            PATCH_SIZE,
+            kernel_initializer="zeros" if recipe.whitening else make_spread(),
+            trainable=not recipe.whitening,
+            name="whitening",
+        ),
+        FusedGelu(name="whitening_gelu"),
+    ]
     for block, filters in enumerate(recipe.widths, start=1):
         for place in (1, 2):
             name = f"conv{block}_{place}"
+            # An initialiser each: a shared one repeats itself.
             stack.append(
                 layers.Conv2D(
                     filters,
                     3,
                     padding="same",
                     use_bias=False,
-                    kernel_initializer=make_kernels(),  # one each: a shared one repeats itself
+                    kernel_initializer=make_kernels(),
                     name=name,
                 )
             )
@@ -64,24 +67,16 @@ def build_fast_network(recipe, num_classes=10):
                 stack.append(layers.MaxPooling2D(2, name=f"pool{block}"))
             stack += [
                 FusedBatchNormalization(
-                    momentum=recipe.bn_momentum,
-                    epsilon=BN_EPSILON,
-                    scale=False,
-                    name=f"{name}_bn",
+                    momentum=recipe.bn_momentum, epsilon=BN_EPSILON, scale=False, name=f"{name}_bn"
                 ),
                 FusedGelu(name=f"{name}_gelu"),
             ]
+    dense = {"use_bias": False, "kernel_initializer": make_spread()}
+    # float32 whatever the precision of the rest: half precision loses small classes.
     stack += [
         layers.GlobalMaxPooling2D(name="pool"),
-        layers.Dense(
-            num_classes,
-            use_bias=False,
-            dtype="float32",
-            name="logits",
-            kernel_initializer=make_spread(),
-        ),
+        layers.Dense(num_classes, dtype="float32", name="logits", **dense),
         layers.Rescaling(recipe.logit_scale, dtype="float32", name="scaled_logits"),
-        # float32 whatever the precision of the rest: half precision loses small classes.
         layers.Activation("softmax", dtype="float32", name="probs"),
     ]
     return keras.Sequential(stack, name="fast_cnn")
@@ -95,10 +90,6 @@ def adapt_whitening(model, images):
         images: uint8 training images; the first `WHITENING_IMAGES` of them are used.
     """
     for layer in model.layers:
-        if isinstance(layer, PatchWhitening):
-            layer.adapt(scale_images(images[:WHITENING_IMAGES]))
-
-
-def make_spread():
-    """Return an initialiser of random weights, spread as PyTorch spreads them by default."""
-    return keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
+        if layer.name == "whitening" and not layer.trainable:
+            few = scale_images(images[:WHITENING_IMAGES])
+            layer.set_weights(compute_whitening(few, PATCH_SIZE))

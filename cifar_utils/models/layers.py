@@ -14,77 +14,20 @@ import numpy as np
 
 from cifar_utils.backend import keras, pinned_settings
 from cifar_utils.data.augmentation import IMAGE_SIZE
-from cifar_utils.errors import ModelError
 
 PACKAGE = "cifar_utils"
 WHITENING_EPSILON = 5e-4  # added to the variances, so that faint directions are not blown up
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
-class PatchWhitening(keras.layers.Layer):
-    """A convolution with fixed filters whose answers are uncorrelated and about equally strong.
-
-    That is the first half of them; the second half are their negatives, for the ReLU or GELU that
-    follows. The filters are the eigenvectors of the covariance of small patches, each divided by
-    the square root of its eigenvalue (arXiv:2404.00498, section 3.2). Other than there, the mean
-    patch is taken to zero, and the bias is not trained, like the filters. Call `adapt` with
-    training images before training, as with Keras's preprocessing layers. Until then the outputs
-    are zero.
-
-    Args:
-        patch_size: Side of a patch in pixels.
-    """
-
-    def __init__(self, patch_size=2, **kwargs):
-        super().__init__(**kwargs)
-        self.patch_size = patch_size
-
-    def build(self, input_shape):
-        """Make room for `2 * patch_size**2 * channels` filters."""
-        channels = input_shape[-1]
-        filters = 2 * self.patch_size**2 * channels
-        shape = (self.patch_size, self.patch_size, channels, filters)
-        self.kernel = self.add_weight(
-            shape=shape, name="kernel", initializer="zeros", trainable=False
-        )
-        self.bias = self.add_weight(
-            shape=(filters,), name="bias", initializer="zeros", trainable=False
-        )
-
-    def adapt(self, images):
-        """Compute the filters.
-
-        Args:
-            images: Training images, float (n, height, width, channels) in the scale that the
-                network gets. A few thousand are plenty.
-        """
-        if not self.built:
-            self.build(np.shape(images))
-        kernel, bias = compute_whitening(np.asarray(images), self.patch_size)
-        self.kernel.assign(kernel)
-        self.bias.assign(bias)
-
-    def call(self, inputs):
-        """Convolve without padding: (n, h, w, c) to (n, h - p + 1, w - p + 1, filters)."""
-        outputs = keras.ops.conv(inputs, self.kernel, padding="valid", data_format="channels_last")
-        return outputs + keras.ops.cast(self.bias, outputs.dtype)
-
-    def compute_output_shape(self, input_shape):
-        """Return the shape of the filter maps."""
-        shrink = self.patch_size - 1
-        height, width = (None if side is None else side - shrink for side in input_shape[1:3])
-        return (input_shape[0], height, width, 2 * self.patch_size**2 * input_shape[3])
-
-    def get_config(self):
-        """Return the constructor's arguments."""
-        return super().get_config() | {"patch_size": self.patch_size}
-
-
 def compute_whitening(images, patch_size):
-    """Compute the filters that whiten the patches of some images.
+    """Compute the filters whose outputs are uncorrelated and about equally strong.
+
+    They are the eigenvectors of the covariance of small patches, each divided by the square root of
+    its eigenvalue (arXiv:2404.00498, section 3.2), and then their negatives, for the ReLU or GELU
+    that follows. Other than there, the mean patch is taken to zero, and the bias is not trained.
 
     Args:
-        images: float (n, height, width, channels).
+        images: float (n, height, width, channels), in the scale that the network gets.
         patch_size: Side of a patch in pixels.
 
     Returns:
@@ -119,8 +62,12 @@ def compute_whitening(images, patch_size):
     return kernel.astype(np.float32), (-mean @ filters).astype(np.float32)
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
-class PartialIdentity(keras.initializers.Initializer):
+def make_spread():
+    """Return an initialiser of random weights, spread as PyTorch spreads them by default."""
+    return keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
+
+
+class PartialIdentity(keras.initializers.VarianceScaling):
     """A convolution kernel that hands its input channels through, and some random ones more.
 
     The first filters copy one input channel each (a Dirac delta at the centre); filters beyond the
@@ -132,9 +79,7 @@ class PartialIdentity(keras.initializers.Initializer):
     """
 
     def __init__(self, seed=None):
-        self.random = keras.initializers.VarianceScaling(
-            1 / 3, mode="fan_in", distribution="uniform", seed=seed
-        )
+        super().__init__(1 / 3, mode="fan_in", distribution="uniform", seed=seed)
 
     def __call__(self, shape, dtype=None):
         """Return a kernel of shape (height, width, channels_in, channels_out)."""
@@ -142,15 +87,8 @@ class PartialIdentity(keras.initializers.Initializer):
         copies = min(channels, filters)
         delta = np.zeros((height, width, channels, copies), np.float32)
         delta[height // 2, width // 2, range(copies), range(copies)] = 1
-        parts = [keras.ops.convert_to_tensor(delta, dtype)]
-        if filters > copies:
-            random = self.random(shape, dtype=dtype)
-            parts.append(random[..., copies:])
-        return keras.ops.concatenate(parts, axis=-1)
-
-    def get_config(self):
-        """Return the constructor's arguments."""
-        return {"seed": self.random.get_config()["seed"]}
+        random = super().__call__(shape, dtype=dtype)[..., copies:]
+        return keras.ops.concatenate([keras.ops.convert_to_tensor(delta, dtype), random], axis=-1)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -158,7 +96,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation of feature maps with TensorFlow's fused kernel, for training only.
 
     Keras 3 computes mean, variance and result in separate passes over memory; on a CPU they take a
-    third of the documented network's training time. The fused kernel computes the same in one.
+    third of the original network's training time. The fused kernel computes the same in one.
     With TensorFlow only; elsewhere it is Keras's own. The weights are those of
     `BatchNormalization`, and a trained network is saved with that layer instead.
     """
@@ -253,9 +191,24 @@ def fuse(model):
         An uncompiled model that trains as `model` would, faster. It has the values of all of its
         variables, the states of its dropout layers among them, and the number format that is set
         when it is made (`training.use_precision`), but for its last layer, which stays float32.
+
+    Raises:
+        ValueError: If the network is a class of its own, which cannot be rebuilt.
     """
-    fused = _rebuild(model, _fuse_layer)
-    return _copy_variables(model, fused)
+
+    def fuse_layer(layer):
+        config, kind = layer.get_config(), type(layer)
+        if kind is keras.layers.BatchNormalization:
+            kind = FusedBatchNormalization
+        elif kind is keras.layers.Activation and config["activation"] == "gelu":
+            kind = FusedGelu
+            config = {name: config[name] for name in ("name", "trainable")}
+        # A softmax in half precision loses small classes.
+        is_last = layer is model.layers[-1]
+        config["dtype"] = "float32" if is_last else keras.config.dtype_policy().name
+        return kind.from_config(config)
+
+    return _copy_variables(model, keras.models.clone_model(model, clone_function=fuse_layer))
 
 
 def unfuse(model):
@@ -268,14 +221,38 @@ def unfuse(model):
         An uncompiled model that computes the same function and needs Keras alone to load.
     """
     with pinned_settings():
-        return _copy_variables(model, _rebuild(model, _unfuse_layer))
+        *sides, channels = model.input_shape[1:]
+        shape = (*(side or IMAGE_SIZE for side in sides), channels)
+        images = keras.Input(shape, name="images")
+        plain = keras.models.clone_model(model, images, clone_function=_unfuse_layer)
+        return _copy_variables(model, plain)
+
+
+def _unfuse_layer(layer):
+    """Return a new layer of Keras's own that does the same as a layer of a fused network."""
+    config, kind = layer.get_config() | {"dtype": "float32"}, type(layer)
+    if kind is FusedBatchNormalization:
+        kind = keras.layers.BatchNormalization
+    elif kind is FusedGelu:
+        kind, config = keras.layers.Activation, config | {"activation": "gelu"}
+    if isinstance(getattr(layer, "kernel_initializer", None), PartialIdentity):
+        # What is saved shall load without our initialiser; its weights replace all of them anyway.
+        config["kernel_initializer"] = make_spread()
+    return kind.from_config(config)
+
+
+def _copy_variables(source, target):
+    """Give `target` the values of all variables of `source`, which are in the same order."""
+    for old, new in zip(source.variables, target.variables, strict=True):
+        new.assign(old)
+    return target
 
 
 def describe_network(model):
     """Describe what a network computes: its layers with their settings, without their names.
 
     Args:
-        model: A Sequential or functional `keras.Model`; its fused form gives the same as its own.
+        model: A `keras.Model`; its fused form gives the same as its own.
 
     Returns:
         JSON-ready; equal for two networks exactly if they are the same but for their weights.
@@ -283,21 +260,25 @@ def describe_network(model):
     config = model.get_config()
     if "layers" not in config:  # a class of its own: its configuration is all that is known
         return json.loads(json.dumps(config, default=str))
-    entries = [_unfuse_layer(json.loads(json.dumps(entry)), model) for entry in config["layers"]]
-    places = {entry["config"]["name"]: place for place, entry in enumerate(entries)}
+    links = {entry["config"]["name"]: entry.get("inbound_nodes") for entry in config["layers"]}
+    places = {name: place for place, name in enumerate(links)}
 
     def clean(value, is_link=False):
         if isinstance(value, dict):
             return {
-                key: clean(part, is_link or key in ("inbound_nodes", "keras_history"))
+                key: clean(part, is_link)
                 for key, part in value.items()
-                if key not in ("name", "dtype", "module", "registered_name", "build_config")
+                if key not in ("name", "dtype", "build_config")
             }
         if isinstance(value, list):
             return [clean(part, is_link) for part in value]
         return places.get(value, value) if is_link and isinstance(value, str) else value
 
-    return clean(entries)
+    # Made anew, so that settings which Keras adds or leaves out when it loads a layer are the same.
+    plain = [_unfuse_layer(layer) for layer in model.layers]
+    settings = [[type(layer).__name__, layer.get_config()] for layer in plain]
+    settings = clean(json.loads(json.dumps(settings, default=str)))
+    return [settings, clean(json.loads(json.dumps(list(links.values()))), is_link=True)]
 
 
 def describe_layers(model):
@@ -310,95 +291,10 @@ def describe_layers(model):
         Rows `(name, kind, output_shape, parameters, activation)`: the shape without the batch, the
         activation "" where a layer has none.
     """
-    return [
-        (
-            layer.name,
-            type(layer).__name__,
-            tuple(layer.output.shape[1:]),
-            layer.count_params(),
-            _name_activation(layer),
-        )
-        for layer in model.layers
-    ]
-
-
-def _name_activation(layer):
-    """Return "relu", "gelu", "softmax" …, or "" for a layer that has no activation."""
-    if isinstance(layer, FusedGelu):
-        return "gelu"
-    name = getattr(getattr(layer, "activation", None), "__name__", "linear")
-    return "" if name == "linear" else name
-
-
-def _rebuild(model, change):
-    """Build a model again from its configuration, each layer's entry changed by `change`."""
-    config = model.get_config()
-    if "layers" not in config:
-        raise ModelError(
-            f"{type(model).__name__} is a class of its own. Write the network with"
-            " keras.Sequential or keras.Model(inputs, outputs)."
-        )
-    config["layers"] = [
-        # Without it layers are built within the model, and its name begins the weights' paths.
-        {key: value for key, value in change(entry, model).items() if key != "build_config"}
-        for entry in config["layers"]
-    ]
-    return type(model).from_config(config)
-
-
-def _copy_variables(source, target):
-    """Give `target` the values of all variables of `source`, which are in the same order."""
-    for old, new in zip(source.variables, target.variables, strict=True):
-        new.assign(old)
-    return target
-
-
-def _fuse_layer(entry, model):
-    """Return a layer's entry in the configuration for training."""
-    layer_config = entry["config"]
-    if entry["class_name"] == "BatchNormalization":
-        entry = _exchange(entry, FusedBatchNormalization)
-    elif entry["class_name"] == "Activation" and layer_config["activation"] == "gelu":
-        layer_config = {name: layer_config[name] for name in ("name", "trainable", "dtype")}
-        entry = _exchange(entry, FusedGelu, layer_config)
-    if entry["class_name"] != "InputLayer":
-        # A softmax in half precision loses small classes.
-        is_last = layer_config["name"] == model.layers[-1].name
-        entry["config"]["dtype"] = "float32" if is_last else keras.config.dtype_policy().name
-    return entry
-
-
-def _unfuse_layer(entry, model):
-    """Return a layer's entry in the configuration that is saved."""
-    layer_config, kind = entry["config"], entry["class_name"]
-    if kind == "InputLayer":
-        _, *sides, channels = layer_config["batch_shape"]
-        layer_config["batch_shape"] = [None, *(side or IMAGE_SIZE for side in sides), channels]
-        return entry
-    if kind == "FusedBatchNormalization":
-        entry = _exchange(entry, keras.layers.BatchNormalization)
-    elif kind == "FusedGelu":
-        entry = _exchange(entry, keras.layers.Activation, layer_config | {"activation": "gelu"})
-    elif kind == "PatchWhitening":
-        *_, filters = model.get_layer(layer_config["name"]).kernel.shape
-        plain = keras.layers.Conv2D(
-            filters, layer_config["patch_size"], trainable=False, name=layer_config["name"]
-        )
-        entry = _exchange(entry, keras.layers.Conv2D, plain.get_config())
-    # What is saved shall load without our initialiser; its weights replace all of them anyway.
-    initializer = entry["config"].get("kernel_initializer")
-    if initializer and "PartialIdentity" in (initializer.get("registered_name") or ""):
-        spread = keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
-        entry["config"]["kernel_initializer"] = keras.saving.serialize_keras_object(spread)
-    entry["config"]["dtype"] = "float32"
-    return entry
-
-
-def _exchange(entry, kind, layer_config=None):
-    """Return a layer's entry with another class, and perhaps another configuration."""
-    return entry | {
-        "module": kind.__module__,
-        "class_name": kind.__name__,
-        "registered_name": keras.saving.get_registered_name(kind),
-        "config": layer_config or entry["config"],
-    }
+    rows = []
+    for layer in model.layers:
+        activation = getattr(getattr(layer, "activation", None), "__name__", "linear")
+        activation = "gelu" if isinstance(layer, FusedGelu) else activation.replace("linear", "")
+        shape = tuple(layer.output.shape[1:])
+        rows.append((layer.name, type(layer).__name__, shape, layer.count_params(), activation))
+    return rows

@@ -100,11 +100,5 @@ class Muon(keras.optimizers.Optimizer):
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return super().get_config() | {
-            "momentum": self.momentum,
-            "dense_ratio": self.dense_ratio,
-            "bias_ratio": self.bias_ratio,
-            "sgd_momentum": self.sgd_momentum,
-            "sgd_decay": self.sgd_decay,
-            "ns_steps": self.ns_steps,
-        }
+        names = ("momentum", "dense_ratio", "bias_ratio", "sgd_momentum", "sgd_decay", "ns_steps")
+        return super().get_config() | {name: getattr(self, name) for name in names}

@@ -1,38 +1,17 @@
-"""Figures of what a trained network gets right and wrong (notebooks 04 and 05)."""
+"""Figures of what a trained network gets right and wrong (notebook 04)."""
 
 import numpy as np
 from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cifar_utils.plots.style import (
-    BLACK,
-    BLUE,
-    FAINT,
-    FONT,
-    GREEN,
-    INK,
-    MUTED,
-    ORANGE,
-    PURPLE,
-    RED,
-    SMALL,
-    new_figure,
-    percent,
-    percent_axis,
-    say_missing,
-    show_image,
-    style_axes,
-)
+from cifar_utils.plots import style
+from cifar_utils.plots.style import BLACK, BLUE, GREEN, INK, MUTED, ORANGE, RED, SMALL, percent
 
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "f1_weighted": "weighted F1",
-    "recall_weighted": "weighted recall",
-}
+METRIC_NAMES = {"f1_weighted": "weighted F1", "recall_weighted": "weighted recall"}
+SCORE = "score on the test set, 95 % interval"
 
 
-def plot_metrics(results: dict, documented: dict, title: str) -> Figure:
+def plot_metrics(results, documented, title):
     """Draw the metrics of one or several results, with their intervals, and the original's.
 
     Args:
@@ -43,49 +22,47 @@ def plot_metrics(results: dict, documented: dict, title: str) -> Figure:
         title: Title of the figure.
     """
     n = max(len(results), 1)
-    figure = new_figure(title, 1.5 + 0.3 * n * len(documented))
-    axes = style_axes(figure.subplots(), "", "score on the test set, 95 % interval", grid="x")
+    figure, axes = style.new_chart(title, 1.5 + 0.3 * n * len(documented), SCORE, grid="x")
     if not results:
-        say_missing(axes)
-    styles = [(BLUE, "o"), (GREEN, "s"), (PURPLE, "^"), (ORANGE, "D")]
-    for y, (metric, known) in enumerate(documented.items()):
-        if known is not None:
-            label = "original system" if y == 0 else None
-            axes.plot((known, known), (y - 0.42, y + 0.42), color=RED, linewidth=3, label=label)
-        for i, (name, metrics) in enumerate(results.items()):
-            value, low, high = (metrics[metric][key] for key in ("value", "low", "high"))
-            colour, marker = styles[i % len(styles)]
-            place = y + (i - (n - 1) / 2) * 0.75 / n
-            axes.errorbar(
-                value, place, xerr=[[value - low], [high - value]], fmt=marker, color=colour,
-                markersize=7, capsize=4, linewidth=2, label=name if y == 0 else None,
-            )  # fmt: skip
+        style.say_missing(axes)
+    known = [(y, value) for y, value in enumerate(documented.values()) if value is not None]
+    if known:
+        y, values = np.transpose(known)
+        axes.vlines(values, y - 0.42, y + 0.42, color=RED, linewidth=3, label="original system")
+    styles = [(BLUE, "o"), (GREEN, "s"), (style.PURPLE, "^"), (ORANGE, "D")] * n
+    for i, ((name, metrics), (colour, marker)) in enumerate(
+        zip(results.items(), styles, strict=False)
+    ):
+        rows = [metrics[metric] for metric in documented]
+        places = np.arange(len(rows)) + (i - (n - 1) / 2) * 0.75 / n
+        style.draw_intervals(axes, rows, places, color=colour, marker=marker, label=name)
+        for row, place in zip(rows, places, strict=True):
             axes.annotate(
-                percent(value, 2), (high, place), (7, 0), textcoords="offset points",
-                va="center", fontsize=SMALL,
+                percent(row["value"], 2), (row["high"], place), (7, 0), va="center",
+                textcoords="offset points", fontsize=SMALL,
             )  # fmt: skip
     axes.margins(x=0.16)
     axes.set_yticks(range(len(documented)), [METRIC_NAMES.get(name, name) for name in documented])
     axes.set_ylim(len(documented) - 0.45, -0.55)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    percent_axis(axes.xaxis, 1)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT)
+    style.percent_axis(axes.xaxis, 1)
+    style.add_legend(figure)
     return figure
 
 
-def plot_test_set_leak(leak: dict | None) -> Figure:
+def plot_test_set_leak(leak):
     """Draw the test accuracy of every epoch, and what it does not share with the validation's.
 
     Args:
         leak: What `benchmarks/test_set_leak.py` wrote; None draws empty axes that state where it
             is. No result of this project was chosen by these test accuracies.
     """
-    figure = new_figure("Choosing the epoch by the test set", 4.6)
+    figure = style.new_figure("Choosing the epoch by the test set", 4.6)
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 2))
-    style_axes(upper, "test accuracy", "", "accuracy", "y")
-    style_axes(lower, "test minus validation accuracy", "epoch", "points", "y")
+    style.style_axes(upper, "test accuracy", "", "accuracy", "y")
+    style.style_axes(lower, "test minus validation accuracy", "epoch", "points", "y")
     if leak is None:
-        say_missing(upper)
+        style.say_missing(upper)
         return figure
     validation, test = (np.asarray(leak["by_epoch"][name]) for name in ("validation", "test"))
     epochs = np.arange(1, len(test) + 1)
@@ -93,22 +70,22 @@ def plot_test_set_leak(leak: dict | None) -> Figure:
     for (name, choice), marker in zip(leak["choices"].items(), ("s", "o", "*"), strict=True):
         upper.plot(
             choice["epoch"], choice["value"], marker, color=BLACK, markersize=9, zorder=4,
-            markerfacecolor=BLACK if marker == "*" else "none", linestyle="none", clip_on=False,
+            markerfacecolor=BLACK if marker == "*" else "none", clip_on=False,
             label=f"{name}: {percent(choice['value'], 2)}",
         )  # fmt: skip
     # The first epochs are far below; what is chosen is chosen at the top.
     upper.set_ylim(test.max() - 0.1, test.max() + 0.01)
     upper.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    percent_axis(upper.yaxis)
+    style.percent_axis(upper.yaxis)
     lower.bar(epochs, 100 * (test - validation), color=MUTED, width=0.8)
     lower.axhline(0, color=INK, linewidth=0.8)
     lower.set_xlim(0.4, len(test) + 0.6)
     lower.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-    figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=SMALL)
+    style.add_legend(figure, 1, fontsize=SMALL)
     return figure
 
 
-def plot_confusion_matrix(confusion: np.ndarray, class_names: tuple[str, ...]) -> Figure:
+def plot_confusion_matrix(confusion, class_names):
     """Draw the confusion matrix: counts as numbers, shares of each given class as colour.
 
     Args:
@@ -117,69 +94,54 @@ def plot_confusion_matrix(confusion: np.ndarray, class_names: tuple[str, ...]) -
     """
     confusion = np.asarray(confusion)
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    figure = new_figure("Confusion matrix (number of images)", 6.3)
-    axes = style_axes(figure.subplots(), "", "predicted class", "given class")
+    figure, axes = style.new_chart(
+        "Confusion matrix (number of images)", 6.3, "predicted class", "given class", None
+    )
     # A square root, so that a class confused in 5 % of cases differs visibly from one in 0 %.
     # One hue from white on: zero must look empty, and lightness alone carries the value.
     drawn = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), aspect="auto")
     places = np.arange(len(class_names))
     axes.set_xticks(places, class_names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(places, class_names)
-    axes.tick_params(length=0, labelsize=FONT)
+    axes.tick_params(length=0, labelsize=style.FONT)
     axes.spines[:].set_visible(False)
     for (row, column), count in np.ndenumerate(confusion):
         axes.text(
             column, row, f"{count:,}" if count else "·", ha="center", va="center",
-            color="white" if shares[row, column] > 0.3 else INK, fontsize=FONT,
+            color="white" if shares[row, column] > 0.3 else INK, fontsize=style.FONT,
             fontweight="bold" if row == column else "normal",
         )  # fmt: skip
-    bar = figure.colorbar(drawn, ax=axes, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1], pad=0.02, aspect=30)
-    bar.ax.set_yticklabels(["0 %", "1 %", "5 %", "20 %", "50 %", "100 %"], fontsize=SMALL)
-    bar.set_label("share of the given class", fontsize=SMALL)
-    bar.outline.set_visible(False)
+    ticks = {share: percent(share, 0) for share in (0, 0.01, 0.05, 0.2, 0.5, 1)}
+    style.add_scale(figure, drawn, axes, "share of the given class", ticks, pad=0.02, aspect=30)
     return figure
 
 
-def plot_class_scores(rows: list[dict]) -> Figure:
+def plot_class_scores(rows):
     """Draw precision, recall and F1 of each class with intervals, the best class on top.
 
     Args:
         rows: From `evaluation.compute_class_report`.
     """
     rows = sorted(rows, key=lambda row: -row["f1"]["value"])
-    figure = new_figure("Precision, recall and F1 by class", 0.5 * len(rows) + 1.4)
-    axes = style_axes(figure.subplots(), "", "score on the test set, 95 % interval", grid="x")
+    title = "Precision, recall and F1 by class"
+    figure, axes = style.new_chart(title, 0.5 * len(rows) + 1.4, SCORE, grid="x")
     places = np.arange(len(rows))
-    axes.hlines(places[1:] - 0.5, 0, 1, color=FAINT, linewidth=0.8)
-    for name, label, colour, marker, shift in (
-        ("precision", "precision", ORANGE, "^", -0.24),
-        ("recall", "recall", BLUE, "s", 0),
-        ("f1", "F1", GREEN, "o", 0.24),
-    ):
-        value, low, high = (
-            np.array([row[name][key] for row in rows]) for key in ("value", "low", "high")
-        )
-        axes.errorbar(
-            value, places + shift, xerr=[value - low, high - value], fmt=marker, color=colour,
-            markersize=6, capsize=2.5, linewidth=1.5, label=label,
-        )  # fmt: skip
+    axes.hlines(places[1:] - 0.5, 0, 1, color=style.FAINT, linewidth=0.8)
+    marks = {"precision": (ORANGE, "^"), "recall": (BLUE, "s"), "f1": (GREEN, "o")}
+    for shift, (name, (colour, marker)) in zip((-0.24, 0, 0.24), marks.items(), strict=True):
+        scores, label = [row[name] for row in rows], name.replace("f1", "F1")
+        style.draw_intervals(axes, scores, places + shift, color=colour, marker=marker, label=label)
     axes.set_yticks(places, [row["class"] for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    lowest = min(row[name]["low"] for row in rows for name in ("precision", "recall", "f1"))
+    lowest = min(row[name]["low"] for row in rows for name in marks)
     axes.set_xlim(max(0, np.floor(lowest * 10) / 10 - 0.02), 1.005)
     axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-    percent_axis(axes.xaxis)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT)
+    style.percent_axis(axes.xaxis)
+    style.add_legend(figure)
     return figure
 
 
-def plot_mistakes(
-    images: np.ndarray,
-    labels: np.ndarray,
-    probs: np.ndarray,
-    class_names: tuple[str, ...],
-    disputed: np.ndarray | None = None,
-) -> Figure:
+def plot_mistakes(images, labels, probs, class_names, disputed=None):
     """Draw wrongly classified images with the given label, the prediction and its probability.
 
     Args:
@@ -190,43 +152,30 @@ def plot_mistakes(
         disputed: Whether most human raters rejected the given label, bool of shape (k,): a thick
             frame and the words "label disputed" mark these.
     """
-    columns, title = 5, "The most confident mistakes"
-    if not len(images):
-        figure = new_figure(title, 1.4)
-        figure.text(0.5, 0.4, "there is no mistake to show", ha="center", color=MUTED)
-        return figure
     disputed = np.zeros(len(images), bool) if disputed is None else np.asarray(disputed)
-    rows = -(-len(images) // columns)
-    figure = new_figure(title, 1.9 * rows + 0.8)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for place, image, label, row, flag in zip(axes, images, labels, probs, disputed, strict=False):
+    figure, axes = style.new_gallery(
+        "The most confident mistakes", images, [f"given: {class_names[label]}" for label in labels],
+        columns=5, row_height=1.9, empty="there is no mistake to show",
+    )  # fmt: skip
+    for place, row, flag in zip(axes, probs, disputed, strict=True):
         predicted = int(row.argmax())
-        show_image(place, image, f"given: {class_names[label]}")
         # Whole percents: with more, the longest name would run out of the last column.
         caption = f"→ {class_names[predicted]} {percent(row[predicted], 0)}"
         place.set_xlabel(caption, fontsize=SMALL, fontweight="bold", labelpad=3)
         if flag:
-            _mark_disputed(place)
-    for place in axes[len(images) :]:
-        place.set_axis_off()
-    note = "→ prediction and its probability"
-    if disputed.any():
-        note += " · framed: most human raters rejected the given label"
-    figure.supxlabel(note, fontsize=SMALL, color=MUTED)
+            place.spines[:].set(color=RED, linewidth=4)
+            style.write_inside(
+                place, 0.5, 0.015, "label disputed", va="bottom", fontsize=SMALL, color="white",
+                fontweight="bold",
+                bbox={"boxstyle": "square,pad=0.25", "facecolor": RED, "edgecolor": "none"},
+            )  # fmt: skip
+    framed = " · framed: most human raters rejected the given label" if disputed.any() else ""
+    if len(images):
+        style.add_note(figure, f"→ prediction and its probability{framed}")
     return figure
 
 
-def _mark_disputed(axes):
-    axes.spines[:].set_color(RED)
-    axes.spines[:].set_linewidth(4)
-    axes.text(
-        0.5, 0.015, "label disputed", transform=axes.transAxes, ha="center", va="bottom",
-        fontsize=SMALL, color="white", fontweight="bold",
-        bbox={"boxstyle": "square,pad=0.25", "facecolor": RED, "edgecolor": "none"},
-    )  # fmt: skip
-
-
-def plot_reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = 10) -> Figure:
+def plot_reliability(confidence, correct, bins=10):
     """Draw the accuracy of predictions against the probability that the network gave them.
 
     Args:
@@ -235,31 +184,30 @@ def plot_reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = 10
         bins: Number of bins of equal width between 0 and 1.
     """
     edges = np.linspace(0, 1, bins + 1)
-    counts, _ = np.histogram(confidence, edges)
-    sums = np.histogram(confidence, edges, weights=np.asarray(correct, float))[0]
-    means = np.histogram(confidence, edges, weights=confidence)[0]
+    counts, hits, total = (
+        np.histogram(confidence, edges, weights=weights)[0]
+        for weights in (None, np.asarray(correct, float), confidence)
+    )
     filled = counts > 0
-    figure = new_figure("Reliability: does a probability mean what it states?", 5.2)
+    x, y = total[filled] / counts[filled], hits[filled] / counts[filled]
+    figure = style.new_figure("Reliability: does a probability mean what it states?", 5.2)
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))
-    style_axes(upper, "", "", "accuracy in the bin", "both")
-    style_axes(lower, "", "probability of the predicted class", "images", "y")
+    style.style_axes(upper, "", "", "accuracy in the bin", "both")
+    style.style_axes(lower, "", "probability of the predicted class", "images", "y")
     upper.plot((0, 1), (0, 1), "--", color=MUTED, linewidth=1.5, label="accuracy = probability")
-    x, y = (values[filled] / counts[filled] for values in (means, sums))
     upper.vlines(x, x, y, color=RED, linewidth=3, alpha=0.5, label="gap")
     upper.plot(x, y, "o-", color=BLUE, markersize=7, label="this network")
     upper.set(xlim=(0, 1), ylim=(0, 1.03))
-    upper.legend(frameon=False, fontsize=FONT, loc="lower right")
+    upper.legend(frameon=False, fontsize=style.FONT, loc="lower right")
     lower.bar(edges[:-1], counts, width=0.92 / bins, align="edge", color=BLUE)
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     lower.yaxis.set_major_formatter("{x:,.0f}")
-    for axis in (upper.yaxis, lower.xaxis):
-        percent_axis(axis)
+    style.percent_axis(upper.yaxis)
+    style.percent_axis(lower.xaxis)
     return figure
 
 
-def plot_threshold(
-    confidence: np.ndarray, correct: np.ndarray, threshold: float | None = None
-) -> Figure:
+def plot_threshold(confidence, correct, threshold=None):
     """Draw which share of the images is kept, and its accuracy, for every threshold.
 
     Args:
@@ -270,15 +218,15 @@ def plot_threshold(
     order = np.argsort(confidence, kind="stable")[::-1]
     kept = np.arange(1, len(order) + 1)
     accuracy, thresholds = np.cumsum(np.asarray(correct)[order]) / kept, confidence[order]
-    figure = new_figure("Keep only the predictions above a threshold", 3.6)
-    axes = style_axes(figure.subplots(), "", "threshold (probability)", "share", "both")
+    title = "Keep only the predictions above a threshold"
+    figure, axes = style.new_chart(title, 3.6, "threshold (probability)", "share", "both")
     axes.plot(thresholds, kept / len(order), color=BLUE, linewidth=2, label="images kept")
     axes.plot(thresholds, accuracy, "--", color=RED, linewidth=2, label="accuracy of these")
     if threshold is not None and threshold <= 1:
         label = f"threshold {percent(threshold, 0)}"
         axes.axvline(threshold, color=BLACK, linestyle=":", linewidth=2, label=label)
     axes.set(xlim=(0, 1), ylim=(0, 1.03))
-    percent_axis(axes.xaxis)
-    percent_axis(axes.yaxis)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT)
+    style.percent_axis(axes.xaxis)
+    style.percent_axis(axes.yaxis)
+    style.add_legend(figure)
     return figure

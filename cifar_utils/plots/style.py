@@ -1,4 +1,4 @@
-"""What every figure shares: size, fonts, colours, and images laid out in one.
+"""What every figure shares: size, fonts, colours, and the layouts that several figures have.
 
 Plain functions that take axes or arrays; no pyplot, hence no global state.
 """
@@ -13,10 +13,9 @@ from matplotlib.ticker import PercentFormatter
 
 # Okabe and Ito, "Color Universal Design", 2008: told apart with any colour vision.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
+PURPLE, SKY, BLACK = "#CC79A7", "#56B4E9", "#000000"
 INK, MUTED, FAINT = "#222222", "#595959", "#d9d9d9"
 SERIES_STYLES = [(BLUE, "-", "o"), (RED, "--", "s"), (GREEN, "-.", "^"), (PURPLE, ":", "D")]
-CHANNELS = [("red", RED, "-"), ("green", GREEN, "--"), ("blue", BLUE, ":")]
 
 WIDTH = 7.6  # inches
 SHOWN_DPI = 100  # pixels of a page per inch: 760 for a whole figure, and text of 13 and more
@@ -25,12 +24,21 @@ FONT, SMALL = 10.5, 9  # points
 TITLE_STYLE = {"fontsize": 12.5, "fontweight": "bold", "color": INK}
 
 
-def new_figure(title: str, height: float, width: float = WIDTH) -> Figure:
+# Charts
+
+
+def new_figure(title, height, width=WIDTH):
     """Make an empty figure with its title; sizes in inches."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, hspace=0.04, wspace=0.04)
     figure.suptitle(title, **TITLE_STYLE)
     return figure
+
+
+def new_chart(title, height, xlabel, ylabel="", grid="y"):
+    """Make a figure of one chart; returns `(figure, axes)`."""
+    figure = new_figure(title, height)
+    return figure, style_axes(figure.subplots(), "", xlabel, ylabel, grid)
 
 
 def style_axes(axes, title="", xlabel="", ylabel="", grid=None):
@@ -47,7 +55,43 @@ def style_axes(axes, title="", xlabel="", ylabel="", grid=None):
     return axes
 
 
-def percent(share: float, decimals: int = 1) -> str:
+def name_rows(axes, names):
+    """Name the rows of a chart, the first one on top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+
+
+def draw_intervals(axes, rows, places, **options):
+    """Draw values with their intervals, each row a dict of "value", "low" and "high"."""
+    value, low, high = (np.array([row[key] for row in rows]) for key in ("value", "low", "high"))
+    axes.errorbar(
+        value, places, xerr=[value - low, high - value], linestyle="none", markersize=6.5,
+        capsize=3, elinewidth=1.8, **options,
+    )  # fmt: skip
+
+
+def add_legend(figure, ncols=3, **options):
+    """Put the legend under a chart."""
+    options = {"fontsize": FONT} | options
+    figure.legend(loc="outside lower center", ncols=ncols, frameon=False, **options)
+
+
+def add_note(figure, text):
+    """Put a line of small text under a figure."""
+    figure.supxlabel(text, fontsize=SMALL, color=MUTED)
+
+
+def add_scale(figure, drawn, axes, label, ticks=None, **options):
+    """Put the scale of a coloured matrix beside it; `ticks` are places to their names."""
+    bar = figure.colorbar(drawn, ax=axes, ticks=list(ticks) if ticks else None, **options)
+    if ticks:
+        bar.set_ticklabels(list(ticks.values()))
+    bar.ax.tick_params(labelsize=SMALL)
+    bar.set_label(label, fontsize=SMALL)
+    bar.outline.set_visible(False)
+
+
+def percent(share, decimals=1):
     """Write a share as per cent: 0.8297 → "83.0 %"."""
     return f"{share:.{decimals}%}".replace("%", " %")
 
@@ -57,26 +101,62 @@ def percent_axis(axis, decimals=0):
     axis.set_major_formatter(PercentFormatter(1, decimals=decimals, symbol=" %"))
 
 
+def write_inside(axes, x, y, text, **options):
+    """Write text within axes, at shares of their width and height."""
+    options = {"ha": "center", "va": "center", "color": MUTED, "fontsize": FONT} | options
+    axes.text(x, y, text, transform=axes.transAxes, **options)
+
+
 def say_missing(axes):
     """State on empty axes where the measurements are, on a machine that does not have them."""
     text = "these measurements are in the project's checkout\n(outputs/reference), not in its wheel"
-    axes.text(
-        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED,
-        fontsize=FONT, bbox={"facecolor": "white", "edgecolor": "none"}, zorder=5,
-    )  # fmt: skip
+    write_inside(axes, 0.5, 0.5, text, bbox={"facecolor": "white", "edgecolor": "none"}, zorder=5)
 
 
-def show_image(axes, image, title="", size=SMALL):
-    """Draw one image without ticks, its pixels as they are, with a caption above."""
-    axes.imshow(to_uint8(image), interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
+# Images
+
+
+def show_image(axes, image, title="", size=SMALL, **options):
+    """Draw an image or a map of numbers, its pixels as they are, with a caption above."""
+    image = np.asarray(image)
+    shown = axes.imshow(
+        to_uint8(image) if image.ndim == 3 else image, interpolation="nearest", **options
+    )
+    axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color(FAINT)
     axes.set_title(title, fontsize=size, color=INK, pad=3)
-    return axes
+    return shown
 
 
-def to_uint8(image) -> np.ndarray:
+def new_gallery(title, images, captions, columns, row_height, size=SMALL, empty=""):
+    """Make a figure of images in rows, a caption above each.
+
+    Args:
+        title: Title of the figure.
+        images: uint8 or floats in [0, 1], each (height, width, 3); of any size.
+        captions: One per image.
+        columns: Images per row.
+        row_height: Inches; what the title takes comes on top.
+        size: Of the captions, in points.
+        empty: What to write where there is no image.
+
+    Returns:
+        `(figure, axes)`, the axes of the images in their order.
+    """
+    rows = math.ceil(len(images) / columns)
+    figure = new_figure(title, 0.7 + row_height * max(rows, 0.5))
+    if not rows:
+        figure.text(0.5, 0.4, empty, ha="center", fontsize=FONT, color=MUTED)
+        return figure, []
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for place in axes[len(images) :]:
+        place.set_axis_off()
+    for place, image, caption in zip(axes, images, captions, strict=False):
+        show_image(place, image, caption, size)
+    return figure, axes[: len(images)]
+
+
+def to_uint8(image):
     """Return an image as uint8; floats are taken to lie in [0, 1] and clipped to it."""
     image = np.asarray(image)
     if image.dtype == np.uint8:
@@ -84,17 +164,8 @@ def to_uint8(image) -> np.ndarray:
     return np.round(np.clip(np.nan_to_num(image.astype(np.float64)), 0, 1) * 255).astype(np.uint8)
 
 
-def tile_images(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
-    """Lay images out row by row in one white image; one `imshow` instead of hundreds of axes.
-
-    Args:
-        images: uint8, shape (n, height, width, 3).
-        columns: Images per row.
-        gap: White pixels between images.
-
-    Returns:
-        uint8 of shape (rows * (height + gap) - gap, columns * (width + gap) - gap, 3).
-    """
+def tile_images(images, columns, gap=2):
+    """Lay uint8 images (n, height, width, 3) out row by row in one white image."""
     n, height, width, channels = images.shape
     rows = math.ceil(n / columns)
     canvas = np.full((rows * columns, height + gap, width + gap, channels), 255, images.dtype)
@@ -104,9 +175,7 @@ def tile_images(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
     return canvas[: rows * (height + gap) - gap, : columns * (width + gap) - gap]
 
 
-def new_mosaic(
-    title: str, images: np.ndarray, columns: int, scale: int, left: int = 0, bottom: int = 0
-) -> tuple:
+def new_mosaic(title, images, columns, scale, left=0, bottom=0):
     """Make a figure of images in rows, each image pixel drawn as `scale` x `scale` whole pixels.
 
     Whole pixels keep the images crisp, and their files at a third of the size of resampled ones.
@@ -132,31 +201,13 @@ def new_mosaic(
     place = np.array([left + margin, bottom + margin, width, height], float)
     place /= [total_width, total_height, total_width, total_height]
     axes = figure.add_axes(tuple(place))
-    axes.imshow(mosaic, interpolation="nearest", aspect="auto")
-    axes.set(xticks=[], yticks=[])
+    show_image(axes, mosaic, aspect="auto")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelsize=FONT)
     return figure, axes
 
 
-def draw_histograms(axes, histograms, values, density=False):
-    """Draw one outline per channel; `values` is shared, or one array per channel.
-
-    Black and white pixels can be far more frequent than the rest; these are cut off, with a note.
-    """
-    values = np.broadcast_to(values, (3, 256))
-    shares = histograms / histograms.sum(axis=1, keepdims=True)
-    heights = shares / np.diff(values)[:, :1] if density else shares
-    for (name, colour, style), x, y in zip(CHANNELS, values, heights, strict=True):
-        axes.plot(x, y, style, color=colour, label=name, linewidth=1.6)
-    axes.legend(frameon=False, fontsize=SMALL, loc="upper left")
-    inner, ends = heights[:, 1:-1].max(), shares[:, [0, -1]].max()
-    axes.set_ylim(0, 1.4 * inner if inner else None)
-    if heights[:, [0, -1]].max() > 1.4 * inner > 0:
-        axes.text(
-            0.92, 0.97, f"end cut off\n({percent(ends)} of pixels)", transform=axes.transAxes,
-            ha="right", va="top", fontsize=SMALL, color=MUTED,
-        )  # fmt: skip
+# What a notebook shows
 
 
 def show_figure(figure, alt, synthetic=False):
@@ -191,3 +242,52 @@ def show_figure(figure, alt, synthetic=False):
     width = round(figure.get_size_inches()[0] * SHOWN_DPI)
     # Not `alt=`: the IPython 7 of Colab does not know it.
     return Image(data=buffer.getvalue(), width=width, metadata={"alt": alt})
+
+
+def show_sliders(draw, **sliders):
+    """Show sliders, and below them the figure for their values.
+
+    An image widget, and not `ipywidgets.interact`: its Output widget now and then makes a notebook
+    that is executed without a browser wait for ever, and fails in Colab.
+
+    Args:
+        draw: A function of the sliders' values, by name, that returns what `show_figure` does.
+        **sliders: `ipywidgets.FloatSlider` or another widget with a value, by name.
+
+    Returns:
+        A widget. As the last line of a cell it is shown.
+    """
+    import ipywidgets
+
+    shown = ipywidgets.Image(format="png")
+
+    def redraw(_=None):
+        figure = draw(**{name: slider.value for name, slider in sliders.items()})
+        shown.value, shown.width = figure.data, str(figure.width)
+
+    for name, slider in sliders.items():
+        slider.description = slider.description or name
+        slider.continuous_update = False  # one figure when the slider is let go
+        slider.observe(redraw, "value")
+    redraw()
+    return ipywidgets.VBox([*sliders.values(), shown])
+
+
+def show_table(header, rows):
+    """Render a table in a notebook, for people and for screen readers.
+
+    Args:
+        header: Column names.
+        rows: Sequences of cells; floats are shown with four digits, the rest as text.
+
+    Returns:
+        An `IPython.display.Markdown`.
+    """
+    from IPython.display import Markdown
+
+    def write(value):
+        text = f"{value:.4f}" if isinstance(value, float) else str(value)
+        return text.replace("|", r"\|")
+
+    lines = [header, ["---"] * len(header), *rows]
+    return Markdown("\n".join("| " + " | ".join(map(write, line)) + " |" for line in lines))

@@ -7,13 +7,11 @@ Each is loaded when first used, so that importing this room imports no Keras.
 import importlib
 
 _HOMES = {
-    "batches": ("AugmentedBatches", "FollowEpoch", "make_val_data"),
-    "callbacks": ("LossCurve", "Progress"),
-    "checkpoint": ("Checkpoint",),
-    "optimizers": ("build_loss", "build_optimizer", "build_schedule", "compile_model",
-                   "compute_learning_rates"),
-    "precision": ("check_precision", "choose_precision", "use_precision"),
-    "session": ("describe_device", "predict_probs", "seed_everything"),
+    "batches": ("AugmentedBatches", "FollowEpoch", "make_val_data", "predict_probs"),
+    "callbacks": ("Progress",),
+    "checkpoint": ("Checkpoint", "seed_everything"),
+    "optimizers": ("build_optimizer", "build_schedule", "compile_model", "compute_learning_rates"),
+    "precision": ("check_precision", "choose_precision", "describe_device", "use_precision"),
 }  # fmt: skip
 _PLACES = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = sorted(_PLACES)

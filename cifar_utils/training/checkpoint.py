@@ -1,10 +1,11 @@
-"""The state of a training after an epoch, in one file that is there whole or not at all.
+"""What makes a training repeatable: its seeds, and its state after every epoch in one file.
 
 Keras's own `BackupAndRestore` restores no random state, and not atomically: after a resume it goes
 on with other random numbers (keras-team/keras#17012). This one continues bit for bit.
 """
 
 import dataclasses
+import importlib
 import json
 import time
 
@@ -12,25 +13,41 @@ import numpy as np
 
 import cifar_utils
 from cifar_utils import models
-from cifar_utils.backend import keras
+from cifar_utils.backend import keras, pin_settings
 from cifar_utils.data.preprocessing import Preprocessing
 from cifar_utils.errors import RunError
 from cifar_utils.paths import atomic_path
 from cifar_utils.runs import write_history
 from cifar_utils.runs.machine import detect_processor
 from cifar_utils.runs.parameters import PARAMETERS
-from cifar_utils.training.optimizers import build_loss, build_optimizer
-from cifar_utils.training.session import describe_device, list_versions
+from cifar_utils.training.optimizers import compile_model
+from cifar_utils.training.precision import describe_device
 
 FILE = "checkpoint.npz"
 METRIC_ORDER = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
-class Checkpoint(keras.callbacks.Callback):
-    """Saves a training after every epoch, and restores it.
+def seed_everything(seed, deterministic=True):
+    """Make what follows in this process repeatable.
 
-    Writes `checkpoint.npz` and `history.csv` after every epoch, and into `run.json` what is trained
-    and how long it took.
+    Seeds Python, NumPy and the backend, and gives Keras its standard settings, whatever
+    `~/.keras/keras.json` says.
+
+    Args:
+        seed: Integer from 0 to 2**31 - 1.
+        deterministic: Whether to allow only kernels that do not depend on timing (TensorFlow's op
+            determinism), for this process.
+    """
+    pin_settings()
+    keras.utils.set_random_seed(int(seed))  # np.int64 raises
+    if deterministic and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves a training after every epoch, and restores it; `run.json` gets how it was trained.
 
     Args:
         run: A `runs.Run`.
@@ -39,16 +56,13 @@ class Checkpoint(keras.callbacks.Callback):
             `seconds.training` in `run.json` counts from uint8 arrays to final weights.
 
     Attributes:
-        epoch: Finished epochs.
-        seconds: Seconds spent on them, over all sessions.
         history: Column name to list, one entry per finished epoch.
     """
 
     def __init__(self, run, batches, seconds=0.0):
         super().__init__()
         self.run, self.batches, self.preparing = run, batches, seconds
-        self.epoch, self.seconds, self.history = 0, 0.0, {}
-        self.fresh = None
+        self.history, self.fresh = {}, None
 
     def restore(self, model):
         """Bring a compiled network to the end of the last epoch that was finished.
@@ -67,8 +81,7 @@ class Checkpoint(keras.callbacks.Callback):
         """
         self.restored_at = time.perf_counter()
         self.began, self.has_trained = time.time(), False
-        parts = describe_training(self.run, self.batches, model)
-        self.identity = json.loads(json.dumps(parts, default=str))
+        self.identity = _describe_training(self.run, self.batches, model)
         variables = _list_variables(model)
         if self.fresh is None:
             self.fresh = [keras.ops.convert_to_numpy(variable) for variable in variables]
@@ -79,12 +92,12 @@ class Checkpoint(keras.callbacks.Callback):
             _refuse_another(self.run, meta, self.identity)
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        self.epoch, self.seconds, self.history = meta["epoch"], meta["seconds"], meta["history"]
-        self.seconds_before = self.seconds + self.preparing
-        self._record(parts, find_differences(self.run.recipe, self.batches, model))
-        if self.epoch:
+        self.history, self.saved_seconds = meta["history"], meta["seconds"]
+        self.seconds_before = self.saved_seconds + self.preparing
+        self._record(find_differences(self.run.recipe, self.batches, model))
+        if meta["epoch"]:
             write_history(self.run, self.history)  # a kill may have come between the two files
-        return self.epoch
+        return meta["epoch"]
 
     def on_epoch_begin(self, epoch, logs=None):
         """Note the rate that the epoch starts with; at its end the optimizer has the next one's."""
@@ -96,10 +109,9 @@ class Checkpoint(keras.callbacks.Callback):
         row |= {name: float(logs[name]) for name in METRIC_ORDER if name in logs}
         for name, value in row.items():
             self.history.setdefault(name, []).append(value)
-        self.epoch, self.seconds, self.has_trained = epoch + 1, self._elapsed(), True
-        self._write()
+        self.has_trained = True
+        self._write(epoch + 1)
         self.preparing = 0.0  # it is in the checkpoint's seconds now
-        logs["learning_rate"] = self.rate
 
     def on_train_end(self, logs=None):
         """Note how long it took."""
@@ -111,44 +123,44 @@ class Checkpoint(keras.callbacks.Callback):
             )
         elif "training" not in self.run.info.get("seconds", {}):
             # This session only read what others had trained, and they were killed right after it.
-            self.run.update(seconds={"training": round(self.seconds, 2)})
+            self.run.update(seconds={"training": round(self.saved_seconds, 2)})
 
-    def _record(self, parts, differences):
+    def _record(self, differences):
         """Write into `run.json` what is trained, on what, with what."""
-        recipe, run = parts["recipe"], self.run
+        run, identity = self.run, self.identity
+        recipe, backend = identity["recipe"], identity["backend"]
+        packages = {"keras": keras, backend: importlib.import_module(backend), "numpy": np}
         run.update(
             # All of them: an earlier stage executed later must not change what was trained.
             parameters={name: value for name, value in recipe.items() if name in PARAMETERS},
             recipe=recipe,
             differs_from_recipe=differences,
             seed=run.parameters["seed"],
-            backend=parts["backend"],
+            backend=backend,
             device=describe_device(),
             threads=detect_processor().cores,
-            precision=parts["precision"],
-            versions=list_versions(),
+            precision=identity["precision"],
+            versions={name: package.__version__ for name, package in packages.items()},
         )
         if not run.path("preprocessing.json").exists():  # notebook 02 was not run
-            run.write_json("preprocessing.json", {"preprocessing": parts["preprocessing"]})
+            run.write_json("preprocessing.json", {"preprocessing": identity["preprocessing"]})
 
     def _elapsed(self):
         """Return the seconds of training so far, over all sessions."""
         return self.seconds_before + time.perf_counter() - self.restored_at
 
-    def _write(self):
+    def _write(self, epoch):
         """Write the checkpoint first: `history.csv` can be made from it again, not the reverse."""
         variables = _list_variables(self.model)
         meta = {
             "version": cifar_utils.__version__,
             "identity": self.identity,
-            "epoch": self.epoch,
-            "seconds": self.seconds,
+            "epoch": epoch,
+            "seconds": self._elapsed(),
             "history": self.history,
             "variables": len(variables),
         }
-        arrays = {
-            f"v{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)
-        }
+        arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
         with atomic_path(self.run.path(FILE)) as temporary:
             np.savez(temporary, meta=json.dumps(meta), **arrays)
         write_history(self.run, self.history)
@@ -175,84 +187,57 @@ def _read(path):
 def _refuse_another(run, meta, identity):
     """Raise if a checkpoint is that of another training than the one that wants to go on."""
     path, saved = run.path(FILE), meta["identity"]
+    wrote, now = (
+        ".".join(version.split(".")[:2])
+        for version in (meta.get("version", "0.7"), cifar_utils.__version__)
+    )
+    changed = [name for name, part in identity.items() if saved.get(name) != part]
     ways = "Train under another run_name, or delete it to train this run from the start."
-    wrote, now = (version.split(".")[:2] for version in (
-        meta.get("version", "0.7"), cifar_utils.__version__))  # fmt: skip
     if wrote != now:
+        raise RunError(f"{path} was written by version {wrote} of this package, not {now}. {ways}")
+    if "backend" in changed:
         raise RunError(
-            f"{path} was written by version {'.'.join(wrote)} of this package, and this is"
-            f" {'.'.join(now)}, which cannot continue it. {ways}"
+            f"Run {run.name!r} began with the backend {saved['backend']}. Continue it with"
+            f" KERAS_BACKEND={saved['backend']}, or train under another run_name."
         )
-    if saved["backend"] != identity["backend"]:
-        raise RunError(
-            f"Run {run.name!r} began with the backend {saved['backend']}, and this is"
-            f" {identity['backend']}. Continue it with KERAS_BACKEND={saved['backend']}, or train"
-            " under another run_name."
-        )
-    others = [name for name in identity if saved.get(name) != identity[name]]
-    if others:
-        raise RunError(f"{path} belongs to another training: {', '.join(others)} changed. {ways}")
+    if changed:
+        raise RunError(f"{path} belongs to another training: {', '.join(changed)} changed. {ways}")
 
 
-def describe_training(run, batches, model):
-    """Describe all that decides what a training computes; two that differ are not continued.
-
-    Args:
-        run: A `runs.Run`.
-        batches: The `AugmentedBatches` that it trains on.
-        model: The compiled `keras.Model`.
-
-    Returns:
-        JSON-ready dict, by the words that a message uses.
-    """
-    return {
+def _describe_training(run, batches, model):
+    """Return all that decides what a training computes, JSON-ready, by the words of a message."""
+    formats = {layer.compute_dtype for layer in model.layers}
+    parts = {
         "backend": keras.backend.backend(),
         "recipe": dataclasses.asdict(run.recipe),
         "data": run.dataset.fingerprint,
         "preprocessing": batches.preprocessing.to_json(),
         "batches": [len(batches.images), batches.batch_size],
-        "precision": find_precision(model),
-        "network": models.describe_network(model),
-        **_describe_compilation(model.optimizer, model.loss),
+        "precision": "bfloat16" if "bfloat16" in formats else "float32",
+        **_describe_compiled(model),
     }
+    return json.loads(json.dumps(parts, default=str))
 
 
-def _describe_compilation(optimizer, loss):
-    """Describe optimizer, learning rate and loss, JSON-ready."""
-    settings = {k: v for k, v in optimizer.get_config().items() if k != "name"}
+def _describe_compiled(model):
+    """Return what a compiled network computes, by the words of a message."""
+    settings = {k: v for k, v in model.optimizer.get_config().items() if k != "name"}
+    loss = model.loss
     if loss == "categorical_crossentropy":  # the short form of what a recipe has
         loss = keras.losses.CategoricalCrossentropy()
     return {
         "schedule": settings.pop("learning_rate"),
-        "optimizer": [type(optimizer).__name__, settings],
+        "optimizer": [type(model.optimizer).__name__, settings],
         "loss": keras.saving.serialize_keras_object(loss),
+        "network": models.describe_network(model),
     }
 
 
 def find_differences(recipe, batches, model):
-    """List in what a training differs from its recipe, after somebody edited a cell.
-
-    Args:
-        recipe: A `runs.Recipe`.
-        batches: The `AugmentedBatches` that it trains on.
-        model: The compiled `keras.Model`.
-
-    Returns:
-        Some of "network", "schedule", "optimizer", "loss", "augmentation" and "batch_size".
-    """
-    compiled = _describe_compilation(model.optimizer, model.loss)
-    plain = _describe_compilation(build_optimizer(recipe, len(batches)), build_loss(recipe))
-    moves = Preprocessing.from_recipe(recipe, 0).augmentation
-    differs = {name: compiled[name] != plain[name] for name in plain}
-    differs["network"] = models.describe_network(model) != models.describe_network(
-        models.build(recipe)
-    )
-    differs["augmentation"] = batches.preprocessing.augmentation != moves
-    differs["batch_size"] = batches.batch_size != recipe.batch_size
-    return [name for name, other in differs.items() if other]
-
-
-def find_precision(model):
-    """Return the number format that a network computes in: "float32" or "bfloat16"."""
-    formats = {layer.compute_dtype for layer in model.layers}
-    return "bfloat16" if "bfloat16" in formats else "float32"
+    """List in what a training differs from its recipe, after somebody edited a cell."""
+    own = _describe_compiled(model)
+    plain = _describe_compiled(compile_model(models.build(recipe), recipe, len(batches)))
+    own["augmentation"] = batches.preprocessing.augmentation
+    plain["augmentation"] = Preprocessing.from_recipe(recipe, 0).augmentation
+    own["batch_size"], plain["batch_size"] = batches.batch_size, recipe.batch_size
+    return [name for name in own if own[name] != plain[name]]

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import numbers
 
 import numpy as np
 
@@ -21,8 +22,8 @@ def build_schedule(recipe, steps_per_epoch, lr_schedule=None):
         recipe: A `runs.Recipe`; `schedule`, `learning_rate` and `epochs` are used. "code" and
             "prose" are the two readings of the original one, x 0.1 at fixed epochs whatever
             `epochs` is; "cosine" warms up linearly over the first fifth, then falls to zero along
-            a cosine (Loshchilov and Hutter, arXiv:1608.03983); "linear" falls
-            from the first step to zero along a straight line.
+            a cosine (Loshchilov and Hutter, arXiv:1608.03983); "linear" falls from the first step
+            to zero along a straight line.
         steps_per_epoch: Steps in one epoch.
         lr_schedule: A function from the epoch, counted from 0, to the rate; instead of the
             recipe's schedule.
@@ -33,43 +34,35 @@ def build_schedule(recipe, steps_per_epoch, lr_schedule=None):
     Raises:
         ParameterError: If `lr_schedule` gives something else than a positive number.
     """
-    schedules = keras.optimizers.schedules
-    rate = recipe.learning_rate
+    schedules, rate = keras.optimizers.schedules, recipe.learning_rate
+    total = recipe.epochs * steps_per_epoch
     if lr_schedule is None and recipe.schedule == "cosine":
-        total = recipe.epochs * steps_per_epoch
         warmup = max(1, total // 5)
         return schedules.CosineDecay(
             rate / 20, max(1, total - warmup), warmup_target=rate, warmup_steps=warmup
         )
     if lr_schedule is None and recipe.schedule == "linear":
-        return schedules.PolynomialDecay(rate, recipe.epochs * steps_per_epoch, 0.0)
+        return schedules.PolynomialDecay(rate, total, 0.0)
     if lr_schedule is None:
         cuts = ORIGINAL_CUTS[recipe.schedule]
 
         def lr_schedule(epoch):
             return rate * 0.1 ** sum(epoch >= cut for cut in cuts)
 
-    rates = [_check_rate(lr_schedule(epoch), epoch) for epoch in range(recipe.epochs)]
-    levels = [(rate, len(list(epochs))) for rate, epochs in itertools.groupby(rates)]
+    rates = [lr_schedule(epoch) for epoch in range(recipe.epochs)]
+    for epoch, value in enumerate(rates):
+        if not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+            raise ParameterError(
+                f"lr_schedule({epoch}) gives {value!r}. It must give the learning rate of every"
+                " epoch, a number above 0."
+            )
+    levels = [(float(rate), len(list(epochs))) for rate, epochs in itertools.groupby(rates)]
     if len(levels) == 1:  # Keras wants two levels or more
         levels *= 2
     ends = np.cumsum([epochs for _, epochs in levels])[:-1]
     # Keras holds a value up to and including its boundary; steps are counted from 0.
     boundaries = [int(end) * steps_per_epoch - 1 for end in ends]
     return schedules.PiecewiseConstantDecay(boundaries, [rate for rate, _ in levels])
-
-
-def _check_rate(rate, epoch):
-    """Return a rate as a float, or say what is wrong with it."""
-    try:
-        if 0 < float(rate) < math.inf:
-            return float(rate)
-    except (TypeError, ValueError):
-        pass
-    raise ParameterError(
-        f"lr_schedule({epoch}) gives {rate!r}. It must give the learning rate of every epoch, a"
-        " number above 0."
-    )
 
 
 def compute_learning_rates(recipe, points_per_epoch=1, lr_schedule=None):
@@ -105,44 +98,27 @@ def build_optimizer(recipe, steps_per_epoch, lr_schedule=None):
     schedule = build_schedule(recipe, steps_per_epoch, lr_schedule)
     if recipe.optimizer == "adam":
         return keras.optimizers.Adam(schedule)
+    decay = recipe.weight_decay
     if recipe.optimizer == "sgd":
         # airbench's ratios before it had Muon: kernels and matrices alike, vectors 64 times faster.
-        return Muon(
-            schedule,
-            momentum=0.85,
-            dense_ratio=1.0,
-            bias_ratio=64.0,
-            sgd_decay=recipe.weight_decay,
-            ns_steps=0,
-        )
-    return Muon(
-        schedule,
-        dense_ratio=recipe.dense_rate * recipe.batch_size,
-        bias_ratio=recipe.bias_rate * recipe.batch_size,
-        sgd_decay=recipe.weight_decay,
-    )
-
-
-def build_loss(recipe):
-    """Build the loss of a recipe: categorical cross-entropy, its targets smoothed or not."""
-    return keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+        ratios = {"momentum": 0.85, "dense_ratio": 1.0, "bias_ratio": 64.0}
+        return Muon(schedule, **ratios, sgd_decay=decay, ns_steps=0)
+    dense, bias = (rate * recipe.batch_size for rate in (recipe.dense_rate, recipe.bias_rate))
+    return Muon(schedule, dense_ratio=dense, bias_ratio=bias, sgd_decay=decay)
 
 
 def compile_model(model, recipe, steps_per_epoch, lr_schedule=None):
-    """Compile a network as its recipe says, as notebook 3 does in a cell.
+    """Compile a network as its recipe says, as notebook 3 does in a cell; returns it.
 
     Args:
         model: A `keras.Model`.
         recipe: A `runs.Recipe`.
         steps_per_epoch: See `build_optimizer`.
         lr_schedule: See `build_schedule`.
-
-    Returns:
-        The model.
     """
     model.compile(
         optimizer=build_optimizer(recipe, steps_per_epoch, lr_schedule),
-        loss=build_loss(recipe),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
         steps_per_execution=recipe.steps_per_execution,
         # XLA is slower on a CPU, and "auto" means something else in each version. JAX needs it.

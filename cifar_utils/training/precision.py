@@ -1,4 +1,4 @@
-"""Which number format a training uses: bfloat16 where the hardware has it, else float32."""
+"""What a training runs on, in which number format: bfloat16 where the hardware has it."""
 
 import contextlib
 import os
@@ -7,8 +7,25 @@ import time
 from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.runs.machine import detect_processor, find_nvidia_gpus
 
-# x86 instructions for bfloat16: with them it is known to pay.
-FAST_BF16 = ("avx512_bf16", "amx_bf16")
+FAST_BF16 = {"avx512_bf16", "amx_bf16"}  # x86 instructions: with them it is known to pay
+
+
+def describe_device():
+    """Return the name of the device that trains: the first GPU, or else the processor."""
+    from cifar_utils.backend import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if jax.default_backend() != "cpu":
+            return jax.devices()[0].device_kind
+    return detect_processor().name
 
 
 def check_precision(name):
@@ -31,9 +48,8 @@ def check_precision(name):
 def choose_precision(name, run=None):
     """Decide what "auto" means on this machine.
 
-    With TensorFlow, an x86 processor with AVX512-BF16 or AMX gets bfloat16. Any other hardware that
-    says it has it (a GPU, an ARM processor), or another backend, is measured for a moment, and gets
-    it if it is faster.
+    With TensorFlow, an x86 processor with AVX512-BF16 or AMX gets bfloat16. Other hardware that has
+    it (a GPU, an ARM processor), or another backend, gets it if a short measurement is faster.
 
     Args:
         name: "auto", "float32" or "bfloat16".
@@ -50,18 +66,16 @@ def choose_precision(name, run=None):
     if name != "auto":
         return name
     began = run.info.get("precision") if run and run.path("checkpoint.npz").exists() else None
-    if began:
-        try:
-            check_precision(began)
-        except ParameterError:
-            raise RunError(
-                f"Run {run.name!r} began in {began}, which this machine only emulates. Continue it"
-                " where it began, or train under another run_name."
-            ) from None
-        return began
     processor, on_gpu = detect_processor(), bool(find_nvidia_gpus())
+    if began == "bfloat16" and not processor.bf16 and not on_gpu:
+        raise RunError(
+            f"Run {run.name!r} began in {began}, which this machine only emulates. Continue it"
+            " where it began, or train under another run_name."
+        )
+    if began:
+        return began
     known = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" and not on_gpu
-    if known and set(FAST_BF16) & set(processor.features):
+    if known and FAST_BF16.intersection(processor.features):
         return "bfloat16"
     if not on_gpu and not processor.bf16:
         return "float32"
@@ -69,14 +83,7 @@ def choose_precision(name, run=None):
 
 
 def measure_bf16_speedup(repeats=5):
-    """Measure how much faster a convolution is in bfloat16 than in float32; takes about a second.
-
-    Args:
-        repeats: How often each is timed; the fastest counts.
-
-    Returns:
-        The ratio of the two times: above one, bfloat16 is faster.
-    """
+    """Return the time of a convolution in float32 over that in bfloat16; takes about a second."""
     from cifar_utils.backend import keras
 
     ops = keras.ops

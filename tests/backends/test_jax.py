@@ -66,14 +66,7 @@ def test_twenty_steps_from_the_same_weights_agree(name, tmp_path):
     assert measure_drift("first", start, ours, theirs) < 0.01
     assert measure_drift("w", start, ours, theirs) < 0.4
     np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=0.06)
-    agree = np.mean(ours["probs"].argmax(axis=1) == theirs["probs"].argmax(axis=1))
-    assert agree > 0.8
-    apart = np.max(np.abs(theirs["losses"] / ours["losses"] - 1))
-    print(
-        f"{name}: weights apart after one step {measure_drift('first', start, ours, theirs):.2%} of"
-        f" the way, after twenty {measure_drift('w', start, ours, theirs):.0%}; losses at most"
-        f" {apart:.1%}; answers alike {agree:.0%}"
-    )
+    assert np.mean(ours["probs"].argmax(axis=1) == theirs["probs"].argmax(axis=1)) > 0.8
 
 
 TRAIN = """

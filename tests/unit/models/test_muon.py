@@ -8,27 +8,26 @@ from hypothesis import strategies as st
 from cifar_utils.backend import keras
 from cifar_utils.models.muon import Muon, orthogonalise
 
-
-def to_numpy(tensor):
-    return keras.ops.convert_to_numpy(tensor)
-
-
 # Narrower than twice as long: a square random matrix has singular values near zero, which three
 # iterations do not lift to one.
-SHAPES = [(24, 108), (16, 144), (108, 24), (128, 32), (1, 9), (9, 1)]
+SHAPES = [(24, 108), (108, 24), (1, 9)]
 
 
-@settings(deadline=None, max_examples=25)
-@given(st.sampled_from(SHAPES), st.integers(0, 2**31 - 1), st.sampled_from([1e-3, 1.0, 1e3]))
-def test_singular_values_come_near_one_and_directions_stay(shape, seed, scale):
-    matrix = np.random.default_rng(seed).normal(size=shape).astype(np.float32) * np.float32(scale)
-    result = to_numpy(orthogonalise(keras.ops.convert_to_tensor(matrix)))
-    assert result.shape == shape
+def assert_orthogonal(result, matrix):
+    """Check that a matrix has the directions of another, and singular values near one."""
     u, _, vt = np.linalg.svd(matrix, full_matrices=False)
     inner = u.T @ result @ vt.T
     np.testing.assert_allclose(inner, np.diag(np.diag(inner)), atol=1e-3)
     assert 0.5 < np.diag(inner).min() <= np.diag(inner).max() < 1.3
     np.testing.assert_allclose(u @ inner @ vt, result, atol=1e-3)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.sampled_from(SHAPES), st.integers(0, 2**31 - 1), st.sampled_from([1e-3, 1.0, 1e3]))
+def test_singular_values_come_near_one_and_directions_stay(shape, seed, scale):
+    matrix = np.random.default_rng(seed).normal(size=shape).astype(np.float32) * np.float32(scale)
+    result = orthogonalise(keras.ops.convert_to_tensor(matrix))
+    assert_orthogonal(keras.ops.convert_to_numpy(result), matrix)
 
 
 def take_steps(start, gradients, **settings_of_muon):
@@ -39,7 +38,7 @@ def take_steps(start, gradients, **settings_of_muon):
     values = []
     for gradient in gradients:
         optimizer.apply([keras.ops.convert_to_tensor(np.float32(gradient))], [variable])
-        values.append(to_numpy(variable).copy())
+        values.append(keras.ops.convert_to_numpy(variable).copy())
     return values
 
 
@@ -72,60 +71,34 @@ def test_kernels_take_orthogonal_steps_from_a_fixed_norm():
     for before, after, average in zip((kernel, first), (first, second), averages, strict=True):
         scaled = before * np.sqrt(8) / np.linalg.norm(before)
         step = ((scaled - after) / 0.1).reshape(36, 8).T  # one row per filter
-        u, _, vt = np.linalg.svd(average.reshape(36, 8).T, full_matrices=False)
-        inner = u.T @ step @ vt.T
-        np.testing.assert_allclose(inner, np.diag(np.diag(inner)), atol=1e-3)
-        assert 0.5 < np.diag(inner).min() <= np.diag(inner).max() < 1.3
+        assert_orthogonal(step, average.reshape(36, 8).T)
 
 
-def test_the_norm_of_a_kernel_is_held_at_the_root_of_its_filters():
-    rng = np.random.default_rng(0)
-    kernel, gradients = rng.normal(size=(3, 3, 4, 9)) * 50, rng.normal(size=(20, 3, 3, 4, 9))
-    (still,) = take_steps(kernel, gradients[:1], learning_rate=0.0)
-    assert np.linalg.norm(still) == pytest.approx(3, rel=1e-5)
-    for value in take_steps(kernel, gradients, learning_rate=0.1):
-        assert np.linalg.norm(value) == pytest.approx(3, rel=0.1)
-
-
-def make_problem():
-    """Return images of upright and of level stripes, and which they are."""
-    rng = np.random.default_rng(0)
-    upright = np.arange(64) % 2
-    stripes = np.sin(np.arange(8) * np.pi / 2 + rng.uniform(0, 6, (64, 1)))
-    images = np.where(upright[:, None, None], stripes[:, None, :], stripes[:, :, None])
-    images = (images + 0.3 * rng.normal(size=images.shape))[..., None].repeat(3, -1)
-    return images.astype(np.float32), np.eye(2, dtype=np.float32)[upright]
-
-
-def make_model(optimizer):
-    keras.utils.set_random_seed(0)
-    layers = keras.layers
-    model = keras.Sequential(
-        [
-            keras.Input((8, 8, 3)),
-            layers.Conv2D(8, 3, activation="relu"),
-            layers.BatchNormalization(),
-            layers.GlobalMaxPooling2D(),
-            layers.Dense(2, activation="softmax"),
-        ]
-    )
-    model.compile(optimizer, loss="categorical_crossentropy", jit_compile=False)
-    return model
+def test_without_iterations_kernels_take_nesterov_steps():
+    start = np.random.default_rng(0).normal(size=(3, 3, 2, 4)).astype(np.float32)
+    ones = np.ones((2, *start.shape), np.float32)
+    first, second = take_steps(start, ones, learning_rate=0.1, momentum=0.5, ns_steps=0)
+    np.testing.assert_allclose(first, start - 0.1 * 1.5, rtol=1e-5)
+    np.testing.assert_allclose(second, first - 0.1 * (1 + 0.5 * 1.5), rtol=1e-5)
 
 
 def test_a_saved_model_trains_on_as_one_never_saved(tmp_path):
-    images, targets = make_problem()
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    stack = [keras.Input((8, 8, 3)), layers.Conv2D(8, 3), layers.GlobalMaxPooling2D()]
+    model = keras.Sequential([*stack, layers.Dense(2, activation="softmax")])
     schedule = keras.optimizers.schedules.PolynomialDecay(0.1, 10, 0.0)
-    model = make_model(Muon(schedule, momentum=0.7, bias_ratio=2.0, sgd_decay=0.1, ns_steps=4))
+    optimizer = Muon(schedule, momentum=0.7, bias_ratio=2.0, sgd_decay=0.1, ns_steps=4)
+    model.compile(optimizer, loss="categorical_crossentropy", jit_compile=False)
+    images = np.random.default_rng(0).normal(size=(16, 8, 8, 3)).astype(np.float32)
+    targets = np.eye(2, dtype=np.float32)[np.arange(16) % 2]
     for _ in range(3):
         model.train_on_batch(images, targets)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert type(loaded.optimizer) is Muon
-    assert loaded.optimizer.get_config() == model.optimizer.get_config()
-    assert int(loaded.optimizer.iterations) == 3
     forgetful = keras.saving.load_model(tmp_path / "model.keras", compile=False)
-    forgetful.compile(Muon.from_config(model.optimizer.get_config()), model.loss)
+    forgetful.compile(Muon.from_config(optimizer.get_config()), model.loss, jit_compile=False)
+    assert loaded.optimizer.get_config() == optimizer.get_config()
     for some in (model, loaded, forgetful):
         some.train_on_batch(images, targets)
     own, other, fresh = (
@@ -133,13 +106,3 @@ def test_a_saved_model_trains_on_as_one_never_saved(tmp_path):
     )
     np.testing.assert_allclose(own, other, rtol=1e-5, atol=1e-6)
     assert np.abs(own - fresh).max() > 1e-3  # the momentum is part of the state
-
-
-def test_without_iterations_kernels_take_nesterov_steps():
-    start = np.random.default_rng(0).normal(size=(3, 3, 2, 4)).astype(np.float32)
-    gradient = np.ones_like(start)
-    first, second = take_steps(
-        start, [gradient, gradient], learning_rate=0.1, momentum=0.5, ns_steps=0
-    )
-    np.testing.assert_allclose(first, start - 0.1 * 1.5, rtol=1e-5)
-    np.testing.assert_allclose(second, first - 0.1 * (1 + 0.5 * 1.5), rtol=1e-5)

@@ -13,7 +13,6 @@ from tiny_runs import make_run, train
 
 from cifar_utils import models
 from cifar_utils.backend import keras, pinned_settings
-from cifar_utils.errors import ModelError
 from cifar_utils.models.layers import FusedBatchNormalization
 from cifar_utils.runs import get_recipe
 from cifar_utils.training import compile_model, use_precision
@@ -43,14 +42,14 @@ def trained(request):
 def test_the_original_network_is_as_described():
     model = models.build_documented_network(BASELINE)
     assert model.count_params() == 261_194
-    shapes = {row[0]: row[2] for row in models.describe_layers(model)}
+    rows = {name: (shape, activation) for name, _, shape, _, activation in
+            models.describe_layers(model)}  # fmt: skip
     expected = {"conv1": (30, 30, 32), "pool1": (15, 15, 32), "conv2": (13, 13, 64)}
     expected |= {"pool2": (6, 6, 64), "conv3": (4, 4, 128), "pool3": (2, 2, 128)}
     expected |= {"flatten": (512,), "dense1": (256,), "dense2": (128,), "probs": (10,)}
-    assert {name: shapes[name] for name in expected} == expected
+    assert {name: rows[name][0] for name in expected} == expected
+    assert (rows["conv1"][1], rows["probs"][1]) == ("relu", "softmax")
     assert [model.get_layer(f"dropout{i}").rate for i in (1, 2)] == [0.2, 0.2]
-    activations = {row[0]: row[4] for row in models.describe_layers(model)}
-    assert (activations["conv1"], activations["probs"]) == ("relu", "softmax")
 
 
 def test_the_fast_network_has_the_layers_and_parameters_of_its_recipe():
@@ -61,19 +60,7 @@ def test_the_fast_network_has_the_layers_and_parameters_of_its_recipe():
     end = ["GlobalMaxPooling2D", "Dense", "Rescaling", "Activation"]
     assert kinds == ["Conv2D", "Activation", *block * 3, *end]
     assert model.count_params() == 147_064
-    assert models.build(get_recipe("fast")).count_params() == 1_973_944
-
-
-@pytest.mark.parametrize("recipe", [TINY, BASELINE], ids=["fast", "original"])
-def test_another_number_of_classes_changes_the_last_layer_alone(recipe):
-    three, ten = models.build(recipe, num_classes=3), models.build(recipe)
-    assert three.output_shape == (None, 3)
-    differing = [
-        own.path
-        for own, other in zip(three.weights, ten.weights, strict=True)
-        if own.shape != other.shape
-    ]
-    assert {path.split("/")[0] for path in differing} == {ten.weights[-1].path.split("/")[0]}
+    assert models.build(TINY, num_classes=3).output_shape == (None, 3)
 
 
 def test_the_saved_form_is_the_same_function(trained):
@@ -82,7 +69,6 @@ def test_the_saved_form_is_the_same_function(trained):
     probs = plain.predict_on_batch(INPUTS)
     assert probs.dtype == np.float32
     np.testing.assert_allclose(probs, trained.predict_on_batch(INPUTS), atol=1e-5)
-    np.testing.assert_allclose(probs.sum(1), 1, atol=1e-5)
     assert probs.std(0).max() > 1e-3  # it depends on the images
 
 
@@ -106,18 +92,16 @@ def test_a_functional_network_is_fused_and_described_too():
     outputs = keras.layers.Dense(10, "softmax")(keras.layers.GlobalMaxPooling2D()(maps))
     model = keras.Model(inputs, outputs)
     fused = models.fuse(model)
-    np.testing.assert_allclose(
-        fused.predict_on_batch(INPUTS), model.predict_on_batch(INPUTS), atol=1e-6
-    )
-    assert models.describe_network(fused) == models.describe_network(model)
+    expected = model.predict_on_batch(INPUTS)
+    for other in (fused, models.unfuse(fused)):
+        np.testing.assert_allclose(other.predict_on_batch(INPUTS), expected, atol=1e-6)
+        assert models.describe_network(other) == models.describe_network(model)
 
 
 @pytest.mark.parametrize(
     "edit",
     [
         lambda layers: layers.insert(3, keras.layers.Dropout(0.1)),
-        lambda layers: layers.pop(9),
-        lambda layers: layers.__setitem__(0, keras.layers.Conv2D(16, 3, activation="relu")),
         lambda layers: layers.__setitem__(0, keras.layers.Conv2D(32, 3, activation="gelu")),
     ],
 )
@@ -131,9 +115,17 @@ def test_an_edited_network_is_described_otherwise_and_names_do_not_matter(edit):
         return keras.Sequential([keras.Input((32, 32, 3)), *stack])
 
     described = models.describe_network(plain)
+    assert models.describe_network(models.build(BASELINE)) == described
     assert models.describe_network(rebuild()) == described
     assert models.describe_network(rebuild(edit)) != described
     assert json.loads(json.dumps(described)) == described
+
+
+def test_the_fast_network_is_described_as_its_saved_form_is():
+    described = models.describe_network(models.build(TINY))
+    assert models.describe_network(models.unfuse(models.build(TINY))) == described
+    wider = dataclasses.replace(TINY, widths=(8, 16, 24))
+    assert models.describe_network(models.build(wider)) != described
 
 
 def test_a_network_that_is_a_class_of_its_own_is_refused_by_name():
@@ -141,7 +133,7 @@ def test_a_network_that_is_a_class_of_its_own_is_refused_by_name():
         def get_config(self):
             return {}
 
-    with pytest.raises(ModelError, match="Mine"):
+    with pytest.raises(ValueError, match="Mine"):
         models.fuse(Mine())
 
 
@@ -156,22 +148,23 @@ def test_the_fast_network_takes_small_images_and_hands_its_inputs_through_at_fir
     )
 
 
-@pytest.mark.parametrize("changes", [{"whitening": False}, {"identity": False}])
-def test_a_fast_network_without_a_trick_is_one_function_in_both_forms_too(changes):
-    model = train_a_little(dataclasses.replace(TINY, **changes))
-    np.testing.assert_allclose(
-        models.unfuse(model).predict_on_batch(INPUTS), model.predict_on_batch(INPUTS), atol=1e-5
-    )
-    learns = bool(model.get_layer("whitening").trainable_weights)
-    assert learns is ("whitening" in changes)
+@pytest.mark.parametrize("whitening", [True, False])
+def test_the_whitening_is_trained_only_where_it_is_not_computed(whitening):
+    recipe = dataclasses.replace(TINY, whitening=whitening, identity=False)
+    before = compile_model(models.build(recipe), recipe, 10)
+    models.adapt_whitening(before, IMAGES)
+    start = before.get_layer("whitening").get_weights()
+    assert (np.abs(start[1]).max() > 0) == whitening
+    before.train_on_batch(INPUTS, TARGETS)
+    moved = np.abs(before.get_layer("whitening").get_weights()[0] - start[0]).max()
+    assert (moved == 0) == whitening
 
 
 def test_a_network_trained_in_bfloat16_is_saved_in_float32():
     with use_precision("bfloat16"):
         model = train_a_little(TINY)
     assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
-    probs = models.unfuse(model).predict_on_batch(INPUTS)
-    half = model.predict_on_batch(INPUTS)
+    probs, half = (some.predict_on_batch(INPUTS) for some in (models.unfuse(model), model))
     assert probs.dtype == half.dtype == np.float32
     np.testing.assert_allclose(half, probs, atol=0.02)
     assert np.abs(half - probs).max() > 0  # it did compute in another format
@@ -186,15 +179,14 @@ print("cifar_utils" in sys.modules)
 """
 
 
-def test_a_saved_network_loads_where_keras_alone_is_known(tmp_path):
-    plain = models.unfuse(train_a_little(TINY))
+def test_a_saved_network_loads_where_keras_alone_is_known(trained, tmp_path):
+    plain = models.unfuse(trained)
     for name in ("model.keras", "model1.h5"):
         plain.save(tmp_path / name)
     np.save(tmp_path / "inputs.npy", INPUTS)
     command = [sys.executable, "-c", LOAD]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "False"
+    assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
     for name in ("model.keras.npy", "model1.h5.npy"):
         probs = np.load(tmp_path / name)
         np.testing.assert_allclose(probs, plain.predict_on_batch(INPUTS), atol=1e-5)
@@ -203,22 +195,17 @@ def test_a_saved_network_loads_where_keras_alone_is_known(tmp_path):
 # Keras's settings
 
 TRAIN = """
-import os, numpy as np
 from cifar_utils.backend import keras
-before = (keras.config.image_data_format(), keras.config.floatx(), keras.config.dtype_policy().name)
+config = keras.config
+before = (config.image_data_format(), config.floatx(), config.dtype_policy().name)
 from cifar_utils import models
 from cifar_utils.runs import get_recipe
-for name in ("quick", "baseline"):
-    model = models.unfuse(models.build(get_recipe(name)))
-    model.save("model.keras")
-    assert model.input_shape == (None, 32, 32, 3)
-    assert {w.dtype for w in model.weights} == {"float32"}
-    assert model.predict_on_batch(np.zeros((2, 32, 32, 3), "float32")).shape == (2, 10)
-now = (keras.config.image_data_format(), keras.config.floatx(), keras.config.dtype_policy().name)
-assert now == before, (before, now)
+model = models.unfuse(models.build(get_recipe("quick")))
+assert model.input_shape == (None, 32, 32, 3)
+assert {w.dtype for w in model.weights} == {"float32"}
+assert (config.image_data_format(), config.floatx(), config.dtype_policy().name) == before
 from tiny_runs import make_run, train
-run = make_run("other-settings", epochs=1)
-train(run)
+train(make_run("other-settings", epochs=1))
 print(before)
 """
 
@@ -228,13 +215,8 @@ def test_networks_are_built_trained_and_saved_whatever_keras_json_says(tmp_path)
     (tmp_path / "keras.json").write_text(json.dumps({"backend": "tensorflow", **wrong}))
     environment = {"KERAS_HOME": str(tmp_path), "CIFAR_RUNS_DIR": str(tmp_path)}
     environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "KERAS_MAX_STEPS_PER_EPOCH": "2"}
-    done = subprocess.run(
-        [sys.executable, "-c", TRAIN],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
+    command, env = [sys.executable, "-c", TRAIN], {**os.environ, **environment}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "('channels_first', 'float16', 'float16')" in done.stdout
     run = make_run("standard-settings", epochs=1)
@@ -243,14 +225,12 @@ def test_networks_are_built_trained_and_saved_whatever_keras_json_says(tmp_path)
     assert (tmp_path / "other-settings" / "history.csv").read_bytes() == expected
 
 
-def test_settings_are_pinned_inside_and_put_back_also_after_an_error():
+def test_settings_are_put_back_also_after_an_error():
     keras.config.set_image_data_format("channels_first")
-    inside = []
     try:
         with contextlib.suppress(KeyError), pinned_settings():
-            inside.append(keras.config.image_data_format())
+            assert keras.config.image_data_format() == "channels_last"
             raise KeyError
-        assert inside == ["channels_last"]
         assert keras.config.image_data_format() == "channels_first"
     finally:
         keras.config.set_image_data_format("channels_last")

@@ -1,9 +1,5 @@
 """The batches are the plan's, the same by TensorFlow and by NumPy, each image once an epoch."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,13 +7,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cifar_utils.backend import keras
-from cifar_utils.data.preprocessing import Augmentation, EpochPlan, Preprocessing, scale_images
+from cifar_utils.data.preprocessing import Augmentation, EpochPlan, Preprocessing
 from cifar_utils.runs.recipes import get_recipe
 from cifar_utils.training import AugmentedBatches, FollowEpoch, make_val_data
-from cifar_utils.training.batches import augment_images, resize_images
+from cifar_utils.training.batches import resize_images
 
 OFF = Augmentation(0.0, 0.0, False)
 N = 50
+MOVES = {"rotation": 0.0, "whole_pixels": True}
+CHOICES = [{}, {"cutout": 12}, MOVES | {"cutout": 7}, MOVES | {"zoom_out": 0.5, "zoom_share": 0.5}]
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +35,12 @@ def make_batches(images, labels, augmentation=OFF, seed=0, batch_size=16):
     return AugmentedBatches(images, labels, batch_size, Preprocessing(seed, 0.0, augmentation))
 
 
-def augment_in_pipeline(images, augmentation, seed=0):
-    """Return what tf.data gives for the images, in their own order, and the plan's transforms."""
-    source = make_batches(images, np.zeros(len(images), int), augmentation, seed)
-    shown = np.concatenate([batch for batch, _ in source.stream()])
-    plan = EpochPlan(len(images), source.batch_size, source.preprocessing, 0)
-    back = np.argsort(plan.order)
-    return shown[back], plan.transforms[back]
-
-
 @settings(deadline=None, max_examples=8)
 @given(
     st.integers(0, 2**31 - 1),
     st.integers(1, 70),
     st.integers(0, 99),
-    st.sampled_from([{}, {"cutout": 12}, {"rotation": 0.0, "whole_pixels": True, "cutout": 7}]),
+    st.sampled_from(CHOICES),
 )
 def test_both_sources_give_the_same_batches(images, labels, seed, batch_size, epoch, choices):
     source = make_batches(images, labels, Augmentation(**choices), seed, batch_size)
@@ -67,37 +56,12 @@ def test_both_sources_give_the_same_batches(images, labels, seed, batch_size, ep
         assert own_images.max() <= 1
 
 
-def test_a_square_is_cut_out_of_every_training_image(labels):
-    white = np.full((N, 32, 32, 3), 255, np.uint8)
-    moves = Augmentation(0.0, 0.0, False, whole_pixels=True, cutout=12)
-    source = make_batches(white, labels, moves, 0, N)
-    ((shown, _),) = source.stream()
-    hidden = (np.asarray(shown) < 0.9).all(-1).sum((1, 2))
-    np.testing.assert_array_equal(hidden, 144)
-
-
-def test_both_sources_reduce_images_and_fill_in_their_mirror_image():
-    image = np.full((32, 32, 3), 200, np.uint8)
-    image[:8] = 40  # dark above
-    images = np.tile(image, (60, 1, 1, 1))
-    reduced = Augmentation(0.0, 0.0, False, whole_pixels=True, zoom_out=0.5, zoom_share=0.5)
-    shown, rows = augment_in_pipeline(images, reduced)
-    np.testing.assert_allclose(shown, augment_images(images, rows, reduced), atol=1e-5)
-    # Far enough out, what comes in above is the image upside down: light again.
-    light_above = shown[:, 0, 0, 0] > 0.75
-    np.testing.assert_array_equal(light_above, rows[:, 0] > 1.58)
-    assert 0 < light_above.sum() < 30
-    whole = rows[:, 0] == 1
-    np.testing.assert_allclose(shown[whole], scale_images(images[whole]), atol=1e-6)
-
-
 def test_both_sources_give_the_same_batches_for_quick_at_both_sizes(images, labels):
     preprocessing = Preprocessing.from_recipe(get_recipe("quick"), seed=4)
     source = AugmentedBatches(images, labels, 16, preprocessing)
     batches = source.stream()
     for epoch, size in ((0, 24), (2, 32), (1, 24), (7, 32)):
         source.epoch = epoch
-        assert source.size == size
         steps = 0
         for step, (tf_images, tf_targets) in enumerate(batches):
             own_images, own_targets = source[step]
@@ -110,14 +74,12 @@ def test_both_sources_give_the_same_batches_for_quick_at_both_sizes(images, labe
 
 
 def test_small_images_are_pillows():
-    images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
-    small = resize_images(images, 24)
-    for own, image in zip(small, images, strict=True):
-        for channel in range(3):
-            whole = Image.fromarray(image[..., channel])
-            theirs = np.asarray(whole.resize((24, 24), Image.Resampling.BILINEAR))
-            np.testing.assert_allclose(own[..., channel], theirs, atol=1e-4)
-    assert resize_images(images, 32) is images
+    images = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
+    (small,) = resize_images(images, 24)
+    for channel in range(3):
+        whole = Image.fromarray(images[0, ..., channel])
+        theirs = np.asarray(whole.resize((24, 24), Image.Resampling.BILINEAR))
+        np.testing.assert_allclose(small[..., channel], theirs, atol=1e-4)
 
 
 def identify(batches, images):
@@ -138,15 +100,6 @@ def test_each_epoch_shows_each_image_once_with_its_own_label(images, labels):
         np.testing.assert_array_equal(shown, labels[orders[-1]])
     assert all(sorted(order) == list(range(N)) for order in orders)
     assert orders[0] != orders[1] != orders[2]
-
-
-def test_the_seed_decides_the_batches(images, labels):
-    first, again, other = (
-        np.concatenate([batch for batch, _ in source.stream()])
-        for source in (make_batches(images, labels, Augmentation(), seed) for seed in (1, 1, 2))
-    )
-    np.testing.assert_array_equal(first, again)
-    assert np.abs(first - other).max() > 0.1
 
 
 class Recorder(keras.Model):
@@ -191,17 +144,3 @@ def test_neither_training_nor_validation_waits_for_tensorflows_autotuner(images,
     for data in (batches, make_val_data(images, labels)):
         assert data.options().autotune.enabled is False
     assert make_val_data(images[:0], labels[:0]) is None
-
-
-@pytest.mark.parametrize(("given", "used"), [(None, "1"), ("0", "0")])
-def test_onednn_is_on_unless_somebody_says_otherwise(given, used):
-    environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
-    if given is not None:
-        environment["TF_ENABLE_ONEDNN_OPTS"] = given
-    code = (
-        "import os; from cifar_utils.backend import keras;"
-        " print(keras and os.environ['TF_ENABLE_ONEDNN_OPTS'])"
-    )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == used

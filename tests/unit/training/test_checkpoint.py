@@ -1,16 +1,13 @@
 """A training that was stopped goes on as if it had never been, or says why it cannot."""
 
-import io
 import json
 import shutil
-import zipfile
 
 import numpy as np
 import pytest
 from tiny_runs import EPOCHS, StopAt, make_run, open_again, train, train_once
 
 from cifar_utils import models
-from cifar_utils.backend import keras
 from cifar_utils.errors import RunError
 from cifar_utils.runs import read_history, read_preprocessing, write_history
 from cifar_utils.runs.machine import Processor
@@ -61,12 +58,11 @@ def test_an_original_training_goes_on_too():
     assert_same_training(stopped, train(open_again(stopped.dir))[0], (run, model, history))
 
 
-@pytest.mark.parametrize("stop", [(0, 2), (1, 2)], ids=["first epoch", "second epoch"])
-def test_a_cell_that_was_stopped_and_run_again_ends_as_one_never_stopped(stop, never_stopped):
-    """The same objects go on, their weights somewhere within an epoch."""
-    run = make_run(f"stopped-cell-{stop[0]}")
-    train(run, fits=[[StopAt(*stop)], []])
-    assert_same_training(run, train(open_again(run.dir))[0], never_stopped)
+def test_a_cell_that_was_stopped_and_run_again_ends_as_one_never_stopped(never_stopped):
+    """The same objects go on, their weights somewhere within the first or the second epoch."""
+    run = make_run("stopped-cell")
+    model, _ = train(run, fits=[[StopAt(0, 2)], [StopAt(1, 2)], []])
+    assert_same_training(run, model, never_stopped)
 
 
 @pytest.fixture
@@ -114,35 +110,26 @@ def rewrite(path, change):
     np.savez(path, **arrays)
 
 
-def edit_meta(**changes):
-    """Return a change of a checkpoint's own notes; None takes one out."""
+def edit_meta(run, change):
+    """Change a checkpoint's own notes."""
 
-    def change(arrays):
-        meta = json.loads(str(arrays["meta"])) | changes
-        arrays["meta"] = json.dumps({k: v for k, v in meta.items() if v is not None})
+    def change_meta(arrays):
+        meta = json.loads(str(arrays["meta"]))
+        change(meta)
+        arrays["meta"] = json.dumps(meta)
 
-    return change
-
-
-def flip_a_byte(path):
-    content = bytearray(path.read_bytes())
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        largest = max(archive.infolist(), key=lambda member: member.file_size)
-    content[largest.header_offset + largest.file_size // 2] ^= 255
-    path.write_bytes(content)
+    rewrite(run.path("checkpoint.npz"), change_meta)
 
 
 @pytest.mark.parametrize(
     "damage",
     [
         lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
-        flip_a_byte,
         lambda path: path.write_bytes(b""),
         lambda path: rewrite(path, lambda arrays: arrays.pop("v3")),
-        lambda path: rewrite(path, lambda arrays: arrays.update(meta="{}")),
         lambda path: rewrite(path, lambda arrays: arrays.update(meta=np.array([{}]))),
     ],
-    ids=["cut", "bit", "empty", "variable", "no meta", "pickle"],
+    ids=["cut", "empty", "variable", "pickle"],
 )
 def test_a_damaged_checkpoint_is_refused_by_name_with_the_way_out(finished_copy, damage):
     damage(finished_copy.path("checkpoint.npz"))
@@ -159,16 +146,13 @@ def change_seed(run):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda run: run.update(parameters={"epochs": EPOCHS + 1}), "recipe"),
         (lambda run: run.update(parameters={"learning_rate": 0.001}), "schedule"),
         (change_seed, "preprocessing"),
-        (
-            lambda run: rewrite(run.path("checkpoint.npz"), edit_meta(version="0.9.0")),
-            "version 0.9",
-        ),
-        (lambda run: rewrite(run.path("checkpoint.npz"), edit_meta(version=None)), "version 0.7"),
+        (lambda run: edit_meta(run, lambda meta: meta.pop("version")), "version 0.7"),
+        (lambda run: edit_meta(run, lambda meta: meta["identity"].update(network=[])), "network"),
+        (lambda run: edit_meta(run, lambda meta: meta["identity"].update(backend="jax")), "=jax"),
     ],
-    ids=["epochs", "rate", "seed", "version", "0.7.0"],
+    ids=["rate", "seed", "0.7.0", "network", "backend"],
 )
 def test_a_checkpoint_of_another_training_is_refused_and_the_run_stays(
     finished_copy, change, named
@@ -178,26 +162,6 @@ def test_a_checkpoint_of_another_training_is_refused_and_the_run_stays(
     with pytest.raises(RunError, match=f"{named}.*run_name"):
         restore(finished_copy)
     assert finished_copy.path("run.json").read_bytes() == before
-
-
-def test_a_network_edited_after_its_checkpoint_is_refused(finished_copy):
-    def network():
-        layers = keras.layers
-        stack = [keras.Input((32, 32, 3)), layers.GlobalMaxPooling2D()]
-        return keras.Sequential([*stack, layers.Dense(10, "softmax")])
-
-    with pytest.raises(RunError, match=r"another training: network changed.*run_name"):
-        train(finished_copy, network=network)
-
-
-def test_a_training_does_not_go_on_with_another_backend(finished_copy):
-    def began_with_jax(arrays):
-        meta = json.loads(str(arrays["meta"]))
-        edit_meta(identity=meta["identity"] | {"backend": "jax"})(arrays)
-
-    rewrite(finished_copy.path("checkpoint.npz"), began_with_jax)
-    with pytest.raises(RunError, match="KERAS_BACKEND=jax"):
-        restore(finished_copy)
 
 
 def test_auto_goes_on_in_the_precision_that_it_began_with(finished_copy, monkeypatch):
@@ -228,4 +192,4 @@ def test_a_failure_while_saving_keeps_the_epoch_before(monkeypatch):
     with np.load(run.path("checkpoint.npz")) as saved:
         assert json.loads(str(saved["meta"]))["epoch"] == 1
     assert read_history(run)["epoch"] == [1]
-    assert [p.name for p in run.dir.iterdir() if p.name.startswith(".")] == []
+    assert list(run.dir.glob(".checkpoint*")) == []  # no half-written file

@@ -1,4 +1,4 @@
-"""Training obeys recipe, seed and edited cells, and leaves what the next stage needs."""
+"""Training obeys recipe and seed, and leaves what the next stage needs."""
 
 import dataclasses
 import json
@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from tiny_runs import STEPS, make_run, train, train_once
 
-from cifar_utils import models
 from cifar_utils.backend import keras
 from cifar_utils.data.preprocessing import scale_images
 from cifar_utils.models.layers import compute_whitening
-from cifar_utils.runs import Run, read_history, read_preprocessing
-from cifar_utils.training import build_schedule, choose_precision, predict_probs, seed_everything
+from cifar_utils.runs import read_history, read_preprocessing
+from cifar_utils.training import build_schedule, choose_precision, predict_probs
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +40,6 @@ def test_the_history_has_a_row_per_epoch_and_the_network_learns(trained):
         assert rate == pytest.approx(float(schedule(epoch * STEPS))), f"epoch {epoch + 1}"
 
 
-def test_how_many_steps_one_call_takes_changes_nothing(trained):
-    recipe = dataclasses.replace(trained[0].recipe, steps_per_execution=STEPS - 1)  # no divisor
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "recipe", recipe)
-        run, *_ = train_once("other-calls")
-    assert run.path("history.csv").read_bytes() == trained[0].path("history.csv").read_bytes()
-
-
 def test_validation_and_whitening_use_the_images_that_they_should(trained):
     run, model, history = trained
     train_part, val = read_preprocessing(run).split(run.dataset.train_labels)
@@ -65,9 +56,7 @@ def test_run_json_records_how_it_was_trained(trained):
     assert info["recipe"] == json.loads(json.dumps(dataclasses.asdict(trained[0].recipe)))
     assert info["versions"]["keras"] == keras.__version__
     assert {"python", "numpy", "cifar_utils", keras.backend.backend()} <= set(info["versions"])
-    assert info["seconds"]["training"] > 0
-    assert info["device"]
-    assert info["threads"] >= 1
+    assert min(info["seconds"]["training"], info["threads"], len(info["device"])) > 0
     assert info["backend"] == keras.backend.backend()
     assert info["precision"] == choose_precision(trained[0].recipe.precision)
     assert info["differs_from_recipe"] == []
@@ -89,54 +78,3 @@ def test_all_images_are_used_and_the_test_set_never_where_none_are_held_out():
     run.dataset = dataclasses.replace(run.dataset, test_images=None, test_labels=None)
     _, history = train(run)
     assert list(history) == ["epoch", "learning_rate", "loss", "accuracy"]
-
-
-# What somebody edits in a cell is what trains, and `run.json` says so.
-
-
-def build_smaller():
-    layers = keras.layers
-    return keras.Sequential(
-        [
-            keras.Input((32, 32, 3)),
-            layers.Conv2D(8, 3, activation="relu"),
-            layers.BatchNormalization(),
-            layers.Flatten(),
-            layers.Dense(10, activation="softmax"),
-        ]
-    )
-
-
-def test_an_edited_training_is_trained_and_recorded():
-    run = make_run("edited", recipe="baseline", epochs=2, val_fraction=0.1)
-    decided = read_preprocessing(run)
-    moves = dataclasses.replace(decided.augmentation, rotation=40.0)
-    model, history = train(
-        run,
-        network=build_smaller,
-        lr_schedule=lambda epoch: 0.01 / (epoch + 1),
-        preprocessing=dataclasses.replace(decided, augmentation=moves),
-    )
-    assert run.info["differs_from_recipe"] == ["schedule", "network", "augmentation"]
-    assert model.count_params() == build_smaller().count_params()
-    np.testing.assert_allclose(history["learning_rate"], [0.01, 0.005], rtol=1e-6)
-
-
-def test_the_original_spelled_out_differs_in_nothing():
-    run = make_run("spelled-out", recipe="baseline", epochs=1, val_fraction=0.1)
-    _, history = train(
-        run,
-        network=lambda: models.build_documented_network(run.recipe),
-        lr_schedule=lambda epoch: 0.001,
-    )
-    assert run.info["differs_from_recipe"] == []
-    package = make_run("by-the-package", recipe="baseline", epochs=1, val_fraction=0.1)
-    assert train(package)[1] == history
-
-
-def test_numpy_integers_seed_too():
-    kernels = []
-    for seed in (np.int64(3), 3):
-        seed_everything(seed, deterministic=False)
-        kernels.append(keras.ops.convert_to_numpy(keras.initializers.HeNormal()((3, 3))))
-    np.testing.assert_array_equal(*kernels)
