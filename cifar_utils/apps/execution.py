@@ -4,8 +4,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
-import tempfile
 from pathlib import Path
 
 import nbformat
@@ -13,9 +11,7 @@ import psutil
 
 from cifar_utils.paths import write_text
 
-# The systems limit the path of a socket to about 104 bytes (macOS) or 108 (Linux).
-LONGEST_SOCKET_PATH = 100
-START_ATTEMPTS = 3
+START_ATTEMPTS = 3  # two kernels that start at once may take the same port (papermill#511)
 START_SECONDS = 120  # for a kernel on a machine that is busy with other things
 # papermill gives up if a kernel that answered is silent for this long; its own 4 s are too short on
 # a machine whose cores are all training.
@@ -30,11 +26,7 @@ class KernelDied(Exception):
 
 
 class CellFailed(Exception):
-    """A cell raised: `name` and `message` of its exception."""
-
-    def __init__(self, name, message):
-        super().__init__(f"{name}: {message}" if message else name)
-        self.name, self.message = name, message
+    """A cell raised: the text says what."""
 
 
 def execute_notebook(source, target, parameters=None, on_line=None):
@@ -56,26 +48,29 @@ def execute_notebook(source, target, parameters=None, on_line=None):
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    # Both only repeat what the exceptions say.
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)
-    logging.getLogger("traitlets").setLevel(logging.CRITICAL)
+    for name in ("papermill", "traitlets"):  # they only repeat what the exceptions say
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     running = target.with_name(f".{target.stem}.running.ipynb")
     try:
         _execute_with_retry(source, running, parameters, on_line)
     except PapermillExecutionError as error:
-        raise CellFailed(error.ename, error.evalue) from None
+        raise CellFailed(f"{error.ename}: {error.evalue}".rstrip(": ")) from None
     except DeadKernelError as error:
         raise KernelDied(str(error)) from None
     except KeyboardInterrupt:
+        for child in psutil.Process().children():  # the kernel is left
+            with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+                if any("ipykernel" in word for word in child.cmdline()):
+                    os.killpg(child.pid, signal.SIGKILL)  # each leads a session of its own
         # nbclient's tasks are left without their kernel, and would say so at exit.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         raise
     finally:
         if running.exists():
-            notebook = nbformat.read(running, as_version=4)
-            write_text(target, nbformat.writes(clean_notebook(notebook)) + "\n")
+            notebook = clean_notebook(nbformat.read(running, as_version=4))
+            write_text(target, nbformat.writes(notebook) + "\n")
             running.unlink()
 
 
@@ -85,25 +80,23 @@ def _execute_with_retry(source, running, parameters, on_line):
 
     begun = []
     for attempt in range(1, START_ATTEMPTS + 1):
-        with _kernel_config(use_files=attempt < START_ATTEMPTS) as config:
-            try:
-                return papermill.execute_notebook(
-                    str(source),
-                    str(running),
-                    parameters=parameters or {},
-                    progress_bar=False,
-                    stdout_file=_Lines(on_line) if on_line else None,
-                    start_timeout=START_SECONDS,
-                    iopub_timeout=OUTPUT_SECONDS,
-                    on_cell_execute=lambda cell, cell_index: begun.append(cell_index),
-                    # When its cells are done so is its work. A kernel that leaves by itself may
-                    # find its sockets closed, and print a traceback after a run that went well.
-                    shutdown_kernel="immediate",
-                    config=config,
-                )
-            except RuntimeError:  # nbclient's DeadKernelError is one
-                if begun or attempt == START_ATTEMPTS:
-                    raise
+        try:
+            return papermill.execute_notebook(
+                str(source),
+                str(running),
+                parameters=parameters or {},
+                progress_bar=False,
+                stdout_file=_Lines(on_line) if on_line else None,
+                start_timeout=START_SECONDS,
+                iopub_timeout=OUTPUT_SECONDS,
+                on_cell_execute=lambda cell, cell_index: begun.append(cell_index),
+                # When its cells are done so is its work. A kernel that leaves by itself may find
+                # its sockets closed, and print a traceback after a run that went well.
+                shutdown_kernel="immediate",
+            )
+        except RuntimeError:  # nbclient's DeadKernelError is one
+            if begun or attempt == START_ATTEMPTS:
+                raise
 
 
 class _Lines:
@@ -119,28 +112,6 @@ class _Lines:
 
     def flush(self):
         pass
-
-
-@contextlib.contextmanager
-def _kernel_config(use_files):
-    """Give a kernel a folder for its connection file and sockets; kill what is left of it then.
-
-    Sockets that are files cannot collide as port numbers do (papermill#511).
-    """
-    from traitlets.config import Config
-
-    with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
-        config = Config()
-        config.KernelManager.connection_file = str(Path(folder) / "k.json")
-        if use_files and sys.platform != "win32" and len(folder) + 10 < LONGEST_SOCKET_PATH:
-            config.KernelManager.transport = "ipc"
-        try:
-            yield config
-        finally:
-            for child in psutil.Process().children():
-                with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
-                    if any(folder in word for word in child.cmdline()):
-                        os.killpg(child.pid, signal.SIGKILL)  # each kernel leads its own session
 
 
 @contextlib.contextmanager
@@ -171,17 +142,11 @@ def clean_notebook(notebook):
     """Remove what a saved notebook should not hold: widget state, timings, papermill's notes.
 
     Widget state makes GitHub refuse to render the page, and can carry a person's uploaded photo.
-
-    Args:
-        notebook: An nbformat 4 notebook; changed in place.
-
-    Returns:
-        The same notebook.
     """
     notebook.metadata = {k: v for k, v in notebook.metadata.items() if k in KEPT_METADATA}
     notebook.metadata.get("language_info", {}).pop("version", None)
     for cell in notebook.cells:
-        kept = {k: v for k, v in cell.metadata.items() if k in KEPT_CELL_METADATA and v}
+        kept = {k: v for k, v in cell.metadata.items() if k in KEPT_CELL_METADATA}
         kept.get("jupyter", {}).pop("outputs_hidden", None)  # papermill writes it everywhere
         cell.metadata = {k: v for k, v in kept.items() if v}
         for output in cell.get("outputs", []):

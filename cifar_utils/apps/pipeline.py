@@ -46,39 +46,28 @@ class Interrupted(CifarError):
 
 
 def choose_stages(run, from_stage=None, only=None):
-    """Choose what to execute.
+    """Return the stages to execute: all from the first that `run` (or None) has not done.
 
-    Args:
-        run: An existing `Run`, or None for a new one.
-        from_stage: Begin of a stage's name, such as "04": it and all after it.
-        only: The same for one single stage.
-
-    Returns:
-        Names from `STAGES`; without `from_stage` and `only`, from the first that is not done.
-
-    Raises:
-        ParameterError: If no stage, or more than one, begins like this.
+    `from_stage` and `only` are the begin of a stage's name, such as "04": it and all after it, or
+    it alone. ParameterError if no stage, or more than one, begins like this.
     """
     asked = only or from_stage
     if asked is None:
-        if run is None:
-            return list(STAGES)
-        first = next((i for i, stage in enumerate(STAGES) if not run.is_done(stage)), len(STAGES))
-        return list(STAGES[first:])
+        done = [run is not None and run.is_done(stage) for stage in STAGES]
+        return list(STAGES[done.index(False) :]) if False in done else []
     found = [i for i, stage in enumerate(STAGES) if stage.startswith(asked)]
     if len(found) != 1:
         raise ParameterError(f"There is no single stage {asked!r}. {suggest(asked, STAGES)}")
-    return [STAGES[found[0]]] if only else list(STAGES[found[0] :])
+    return list(STAGES[found[0] : found[0] + 1 if only else None])
 
 
-def prepare_run(name, parameters, resume=False, rerun=False):
+def prepare_run(name, parameters, existing=False):
     """Check everything that can be checked, then make or find the run.
 
     Args:
         name: Run name, or "" for one made from date, time and recipe.
         parameters: Parameters as the user gave them, by name.
-        resume: Whether to continue an existing run.
-        rerun: Whether part of an existing run is executed again.
+        existing: Whether an existing run is continued, or executed again in part.
 
     Returns:
         `(run, given)`: the `Run`, and the checked parameters for `run_pipeline`.
@@ -98,13 +87,12 @@ def prepare_run(name, parameters, resume=False, rerun=False):
             if not Path(given[option]).exists():
                 raise ParameterError(f"There is no file {given[option]} ({option}).")
             check(given[option])  # now, and not in the last notebook
-    missing = [stage for stage in STAGES if not (notebooks_dir() / f"{stage}.ipynb").exists()]
-    if missing:
+    if missing := [stage for stage in STAGES if not _notebook(stage).exists()]:
         raise CifarError(
             f"{notebooks_dir()} does not hold {missing[0]}.ipynb: the pipeline runs the notebooks"
             " of the project's checkout. Call it from there."
         )
-    if not (resume or rerun):
+    if not existing:
         run = create_run(name, {"recipe": "quick", "dataset": "auto", "seed": 0} | given)
         return run, given
     if not name:
@@ -127,11 +115,17 @@ def run_pipeline(run, stages, changes=None, retrain=False, stream=None):
         stream: Where progress is printed; None is stdout.
 
     Raises:
-        CifarError: If a stage failed; says what happened, where the executed notebook is, and what
-            to do next. `run.json` says "failed".
+        CifarError: If a stage failed; says what happened and what to do next. `run.json` says
+            "failed".
         Interrupted: After Ctrl-C, SIGTERM or SIGHUP; the kernel is gone by then, and `run.json`
             says "interrupted".
     """
+
+    def show(text):
+        """Print; a closed terminal, or a reader that has seen enough, does not stop the run."""
+        with contextlib.suppress(OSError, ValueError):
+            print(text, file=stream or sys.stdout, flush=True)
+
     with _lock(run), stop_on_signals():
         run.update(error=None, parameters=changes or {})
         for left in run.dir.rglob(".*"):  # of a process that was killed while it wrote
@@ -139,34 +133,30 @@ def run_pipeline(run, stages, changes=None, retrain=False, stream=None):
                 left.unlink(missing_ok=True)
         if retrain and "03_training" in stages:
             run.path("checkpoint.npz").unlink(missing_ok=True)
-        stream = stream or sys.stdout
         minutes, known_from = estimate_minutes(run, stages)
-        _show(f"About {max(1, round(minutes))} min, {known_from}.", stream)
+        show(f"About {max(1, round(minutes))} min, {known_from}.")
         for stage in stages:
-            _run_stage(run, stage, changes or {}, stream)
+            # A path of this machine is given, and is not in run.json.
+            parameters = run.parameters | (changes or {}) | {"run_name": run.name}
+            _run_stage(run, stage, parameters, show)
 
 
-def _run_stage(run, stage, changes, stream):
+def _run_stage(run, stage, parameters, show):
     """Execute one stage and note in the run how it ended; the notebook itself notes success."""
     label, started = f"[{STAGES.index(stage) + 1}/{len(STAGES)}] {stage}", time.monotonic()
-    epochs = []
+    last, how = [f"the start of {stage}"], "stopped"
 
     def show_epoch(line):
         if EPOCH_LINE.match(line):
-            epochs.append(line)
-            _show(f"      {line}", stream)
+            last[0] = line
+            show(f"      {line}")
 
-    _show(label, stream)
-    how = "stopped"
+    show(label)
     try:
-        # A path of this machine is given, and is not in run.json.
-        parameters = _select(stage, run.parameters | changes | {"run_name": run.name})
-        target = run.path(f"notebooks/{stage}.ipynb")
-        execute_notebook(_notebook(stage), target, parameters, show_epoch)
+        _execute(stage, run.path(f"notebooks/{stage}.ipynb"), parameters, show_epoch)
         how = "done"
     except BaseException as error:
-        last = epochs[-1] if epochs else f"the start of {stage}"
-        told = _say_what_happened(run, stage, error, last)
+        told = _say_what_happened(run, stage, error, last[0])
         status = "interrupted" if isinstance(told, Interrupted) else "failed"
         with contextlib.suppress(Exception):  # the reason matters more than a note of it
             run.update(status=status, end=now_text(), error=str(told))
@@ -174,32 +164,25 @@ def _run_stage(run, stage, changes, stream):
             save_report(run)
         raise told from error
     finally:
-        took = format_clock(time.monotonic() - started)
-        _show(f"{label}: {how} after {took}", stream)
-
-
-def _show(text, stream):
-    """Print; a closed terminal, or a reader that has seen enough, does not stop the run."""
-    with contextlib.suppress(OSError, ValueError):
-        print(text, file=stream, flush=True)
+        show(f"{label}: {how} after {format_clock(time.monotonic() - started)}")
 
 
 def _notebook(stage):
     return notebooks_dir() / f"{stage}.ipynb"
 
 
-def _select(stage, given):
-    """Return those of the given parameters that a stage's notebook takes."""
+def _execute(stage, target, parameters, on_line):
+    """Execute a stage's notebook with those of the parameters that it takes."""
     import papermill
 
     known = papermill.inspect_notebook(str(_notebook(stage)))
-    return {name: value for name, value in given.items() if name in known}
+    taken = {name: value for name, value in parameters.items() if name in known}
+    execute_notebook(_notebook(stage), target, taken, on_line)
 
 
 def _say_what_happened(run, stage, error, last):
     """Return the error that tells the user why a stage ended, with the next step."""
     resume = f"{backend_prefix(run.info)}python -m cifar_utils run --name {run.name} --resume"
-    executed = relative_to_project(run.path(f"notebooks/{stage}.ipynb"))
     if isinstance(error, KeyboardInterrupt):
         return Interrupted(
             f"Stopped in {stage}; every finished stage and epoch is kept. Continue: {resume}"
@@ -211,6 +194,7 @@ def _say_what_happened(run, stage, error, last):
             f" to go on as before: {resume}"
         )
     if isinstance(error, CellFailed):
+        executed = relative_to_project(run.path(f"notebooks/{stage}.ipynb"))
         return CifarError(
             f"{stage} failed. {error}\nThe cell and its traceback: {executed}\nOnce it is mended:"
             f" {resume}"
@@ -233,14 +217,9 @@ def _lock(run):
 
 
 def estimate_minutes(run, stages):
-    """Estimate how long stages of a run take on this machine.
+    """Estimate how long stages take here: `(minutes, words on what that is known from)`.
 
-    Args:
-        run: A `Run`; the epochs that its checkpoint holds are not counted.
-        stages: Names from `STAGES`.
-
-    Returns:
-        `(minutes, known_from)`: the second says in words what the first is known from.
+    An earlier run of the recipe on this machine tells; epochs in the checkpoint are not counted.
     """
     recipe, processor = run.recipe, detect_processor()
     images = run.info["dataset"]["n_train"]
@@ -249,13 +228,14 @@ def estimate_minutes(run, stages):
     if recipe.precision != "float32" and not processor.bf16:
         epoch *= FLOAT32_FACTOR
     known_from = f"a guess from {processor.cores} cores; `python -m cifar_utils doctor` measures it"
+    alike = (processor.name, processor.cores, recipe.name, images)
     for earlier in list_runs():
         info = earlier.info
-        here = (info.get("device"), info.get("threads")) == (processor.name, processor.cores)
-        alike = (info.get("recipe") or {}).get("name") == recipe.name
-        if here and alike and info["dataset"]["n_train"] == images and earlier.name != run.name:
-            if "training" in info["seconds"]:
-                epoch = info["seconds"]["training"] / info["recipe"]["epochs"]
+        trained = info.get("recipe") or {}
+        its = (info.get("device"), info.get("threads"), trained.get("name"))
+        if (*its, info["dataset"]["n_train"]) == alike and "training" in info["seconds"]:
+            if earlier.name != run.name:
+                epoch = info["seconds"]["training"] / trained["epochs"]
                 seconds |= {k: v for k, v in info["seconds"].items() if k in STAGES}
                 known_from = f"as in run {earlier.name}"
                 break
@@ -265,14 +245,13 @@ def estimate_minutes(run, stages):
     return sum(seconds[stage] for stage in stages) / 60, known_from
 
 
-def open_trained_run(stage, run_name="", dataset="auto", **given):
+def open_trained_run(stage, run_name="", **given):
     """Start a stage that needs trained weights, for a notebook that may be opened first.
 
     Args:
         stage: A name from `STAGES`: notebook 04's.
         run_name: A run's name; empty takes the newest run with weights. Where there is none,
             notebook 3 is executed first, with the recipe `quick`, and says so.
-        dataset: What notebook 3 trains on then.
         **given: The notebook's other parameters, to be checked.
 
     Returns:
@@ -282,17 +261,16 @@ def open_trained_run(stage, run_name="", dataset="auto", **given):
         RunError: If there is no run of that name, or it has no weights.
         CifarError: If notebook 3 failed.
     """
-    check_notebook(run_name=run_name, dataset=dataset, **given)
+    check_notebook(run_name=run_name, **given)
     if not run_name and latest_run_with_weights() is None:
         print("There is no trained network yet: notebook 3 trains one now (recipe quick).")
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "03_training.ipynb"
-            parameters = _select(target.stem, {"dataset": dataset, "demo": False})
             try:
-                execute_notebook(_notebook(target.stem), target, parameters, _print_epoch)
+                _execute(target.stem, target, {"demo": False}, _print_epoch)
             except (CellFailed, KernelDied) as error:
                 raise CifarError(f"Notebook 3 failed: {error}. Open it and run it.") from None
-    return start_trained_run(stage, run_name, dataset=dataset, **given)
+    return start_trained_run(stage, run_name, **given)
 
 
 def _print_epoch(line):
@@ -303,8 +281,7 @@ def _print_epoch(line):
 def describe_result(run, seconds):
     """Say how a finished run ended: data set, accuracy with its interval, report."""
     report = save_report(run)
-    metrics = run.read_json("metrics.json")
-    info = run.info["dataset"]
+    metrics, info = run.read_json("metrics.json"), run.info["dataset"]
     lines = [f"Run {run.name}: {format_clock(seconds)} in all"]
     if info["name"] == "synthetic":
         lines.append("Data set: SYNTHETIC DATA, not CIFAR-10 (see `python -m cifar_utils data`)")

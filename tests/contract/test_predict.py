@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cifar_utils.apps.cli import main
-from cifar_utils.apps.predict import list_images, render_csv, render_spreadsheet
+from cifar_utils.apps.predict import list_images, render_csv
 from cifar_utils.inference.samples import list_samples
 from cifar_utils.paths import project_root
 
@@ -178,7 +178,7 @@ def test_programs_get_names_unchanged_and_spreadsheets_no_formulas():
     rows = [{"picture": name, "error": f"{name} is damaged."} for name in names]
     for_programs = csv.DictReader(io.StringIO(render_csv(rows, 1), newline=""))
     assert [row["picture"] for row in for_programs] == names
-    sheet = render_spreadsheet(rows, 1)
+    sheet = render_csv(rows, 1, spreadsheet=True)
     assert sheet.encode().startswith(b"\xef\xbb\xbf")
     for separator in ",;":  # Excel takes either, by the country
         cells = [
