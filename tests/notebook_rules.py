@@ -1,7 +1,6 @@
 """What every committed notebook must be: a checker that says in words which rules one breaks."""
 
 import ast
-import logging
 import re
 from pathlib import Path
 
@@ -23,7 +22,7 @@ FEWEST_QUESTIONS, MOST_QUESTIONS = 5, 10
 CHECK_TAG = "nbval-check-output"
 DEFAULTS = {"run_name": "", "dataset": "auto", "recipe": "quick", "seed": 0}
 TIMING_KEYS = {"papermill", "execution", "ExecuteTime", "widgets"}
-WIDGET_TYPES = ("application/vnd.jupyter.widget-view+json",)
+WIDGET_TYPE = "application/vnd.jupyter.widget-view+json"
 # A path from the root of a disk; not a URL, not a closing HTML tag, not "loss / accuracy".
 ABSOLUTE_PATH = re.compile(r"(?<![\w/.<~])/[A-Za-z_][\w.-]*/[\w.-]+|\b[A-Z]:\\+\w+")
 MACHINERY = re.compile(r"\b(find_spec|glob|hashlib|sha256|sys\.path)\b")
@@ -33,15 +32,7 @@ EMBEDDED = re.compile(r"base64,[A-Za-z0-9+/=\s]+")
 
 
 def check_notebook(notebook, name=None):
-    """List the rules that a notebook breaks.
-
-    Args:
-        notebook: A path, or an nbformat 4 notebook.
-        name: File name without suffix; needed where `notebook` is no path.
-
-    Returns:
-        Sentences, one per broken rule and place; empty for a good notebook.
-    """
+    """List the rules that a notebook breaks, as sentences; `notebook` is a path or is read."""
     if isinstance(notebook, str | Path):
         name = Path(notebook).stem
         notebook = nbformat.read(notebook, as_version=4)
@@ -65,10 +56,6 @@ def check_notebook(notebook, name=None):
 def _code_cells(notebook):
     """Yield `(index, cell)` of the code cells."""
     return [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-
-
-def _tags(cell):
-    return cell.metadata.get("tags", [])
 
 
 def _markdown(notebook):
@@ -120,16 +107,13 @@ def _check_setup(notebook, name):
 
 
 def _check_parameters(notebook, name):
-    tagged = [cell for _, cell in _code_cells(notebook) if "parameters" in _tags(cell)]
+    tagged = [
+        cell for _, cell in _code_cells(notebook) if "parameters" in cell.metadata.get("tags", [])
+    ]
     if len(tagged) != 1:
         yield f"{len(tagged)} code cells are tagged 'parameters', not one."
         return
-    logger = logging.getLogger("papermill")
-    before, logger.disabled = logger.disabled, True
-    try:
-        read = {parameter.name: parameter for parameter in PythonTranslator.inspect(tagged[0])}
-    finally:
-        logger.disabled = before
+    read = {parameter.name: parameter for parameter in PythonTranslator.inspect(tagged[0])}
     for line in tagged[0].source.splitlines():
         written = re.match(r"(\w+): (\w+) = (.+?)  # (\S.*)$", line)
         if not written:
@@ -204,7 +188,7 @@ def _check_execution(notebook, name):
     counts = [cell.execution_count for _, cell in _code_cells(notebook)]
     if counts != list(range(1, len(counts) + 1)):
         yield f"Not executed in order: execution counts {counts}."
-    checked = [(i, cell) for i, cell in _code_cells(notebook) if CHECK_TAG in _tags(cell)]
+    checked = [(i, c) for i, c in _code_cells(notebook) if CHECK_TAG in c.metadata.get("tags", [])]
     if len(checked) < FEWEST_CHECKED:
         yield f"{len(checked)} cells are tagged {CHECK_TAG}; at least {FEWEST_CHECKED}."
     for i, cell in checked:
@@ -220,7 +204,7 @@ def _check_outputs(notebook, name):
             if output.get("name") == "stderr":
                 yield f"Cell {i}: wrote to stderr: {output.text.strip()[:80]!r}."
             data = output.get("data", {})
-            if any(kind in data for kind in WIDGET_TYPES):
+            if WIDGET_TYPE in data:
                 yield f"Cell {i}: its output holds a widget, which shows nothing when saved."
             texts = [text for kind, text in data.items() if not kind.startswith("image/p")]
             for text in (output.get("text", ""), *texts):
@@ -229,12 +213,12 @@ def _check_outputs(notebook, name):
                     yield f"Cell {i}: its output holds a machine's path: {found[0]}."
 
 
-def _has_figure(cell):
-    return any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
-
-
 def _check_figures(notebook, name):
-    figures = [i for i, cell in _code_cells(notebook) if _has_figure(cell)]
+    figures = [
+        i
+        for i, cell in _code_cells(notebook)
+        if any("image/png" in output.get("data", {}) for output in cell.outputs)
+    ]
     for i, end in zip(figures, [*figures, len(notebook.cells)][1:], strict=True):
         read = (c for c in notebook.cells[i + 1 : end] if c.cell_type == "markdown")
         # A cell that begins with a heading opens the next section.

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -11,7 +12,9 @@ import psutil
 
 from cifar_utils.paths import write_text
 
-START_ATTEMPTS = 3  # two kernels that start at once may take the same port (papermill#511)
+# How to talk to a kernel, tried in turn until one starts. Sockets that are files cannot collide as
+# port numbers do (papermill#511), but the systems limit their paths to about 100 bytes.
+TRANSPORTS = ("ipc", "ipc", "tcp")
 START_SECONDS = 120  # for a kernel on a machine that is busy with other things
 # papermill gives up if a kernel that answered is silent for this long; its own 4 s are too short on
 # a machine whose cores are all training.
@@ -60,10 +63,6 @@ def execute_notebook(source, target, parameters=None, on_line=None):
     except DeadKernelError as error:
         raise KernelDied(str(error)) from None
     except KeyboardInterrupt:
-        for child in psutil.Process().children():  # the kernel is left
-            with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
-                if any("ipykernel" in word for word in child.cmdline()):
-                    os.killpg(child.pid, signal.SIGKILL)  # each leads a session of its own
         # nbclient's tasks are left without their kernel, and would say so at exit.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         raise
@@ -77,26 +76,35 @@ def execute_notebook(source, target, parameters=None, on_line=None):
 def _execute_with_retry(source, running, parameters, on_line):
     """Execute a notebook; start its kernel again if that failed before the first cell ran."""
     import papermill
+    from traitlets.config import Config
 
     begun = []
-    for attempt in range(1, START_ATTEMPTS + 1):
-        try:
-            return papermill.execute_notebook(
-                str(source),
-                str(running),
-                parameters=parameters or {},
-                progress_bar=False,
-                stdout_file=_Lines(on_line) if on_line else None,
-                start_timeout=START_SECONDS,
-                iopub_timeout=OUTPUT_SECONDS,
-                on_cell_execute=lambda cell, cell_index: begun.append(cell_index),
-                # When its cells are done so is its work. A kernel that leaves by itself may find
-                # its sockets closed, and print a traceback after a run that went well.
-                shutdown_kernel="immediate",
-            )
-        except RuntimeError:  # nbclient's DeadKernelError is one
-            if begun or attempt == START_ATTEMPTS:
-                raise
+    for transport in TRANSPORTS:
+        with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
+            options = {"transport": transport, "connection_file": f"{folder}/k.json"}
+            try:
+                return papermill.execute_notebook(
+                    str(source),
+                    str(running),
+                    parameters=parameters or {},
+                    progress_bar=False,
+                    stdout_file=_Lines(on_line) if on_line else None,
+                    start_timeout=START_SECONDS,
+                    iopub_timeout=OUTPUT_SECONDS,
+                    on_cell_execute=lambda cell, cell_index: begun.append(cell_index),
+                    # When its cells are done so is its work. A kernel that leaves by itself may
+                    # find its sockets closed, and print a traceback after a run that went well.
+                    shutdown_kernel="immediate",
+                    config=Config({"KernelManager": options}),
+                )
+            except RuntimeError:  # nbclient's DeadKernelError is one
+                if begun or transport == TRANSPORTS[-1]:
+                    raise
+            finally:
+                for child in psutil.Process().children():  # what an interrupt leaves behind
+                    with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+                        if any(folder in word for word in child.cmdline()):
+                            os.killpg(child.pid, signal.SIGKILL)  # it leads a session of its own
 
 
 class _Lines:

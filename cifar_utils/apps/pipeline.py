@@ -223,26 +223,24 @@ def estimate_minutes(run, stages):
     """
     recipe, processor = run.recipe, detect_processor()
     images = run.info["dataset"]["n_train"]
-    seconds = dict.fromkeys(STAGES, OTHER_SECONDS)
     epoch = CORE_SECONDS[recipe.name] / processor.cores * images / 50_000
     if recipe.precision != "float32" and not processor.bf16:
         epoch *= FLOAT32_FACTOR
     known_from = f"a guess from {processor.cores} cores; `python -m cifar_utils doctor` measures it"
-    alike = (processor.name, processor.cores, recipe.name, images)
     for earlier in list_runs():
-        info = earlier.info
-        trained = info.get("recipe") or {}
-        its = (info.get("device"), info.get("threads"), trained.get("name"))
-        if (*its, info["dataset"]["n_train"]) == alike and "training" in info["seconds"]:
-            if earlier.name != run.name:
-                epoch = info["seconds"]["training"] / trained["epochs"]
-                seconds |= {k: v for k, v in info["seconds"].items() if k in STAGES}
-                known_from = f"as in run {earlier.name}"
-                break
-    history = run.path("history.csv")
-    done = len(history.read_text(encoding="utf-8").splitlines()) - 1 if history.exists() else 0
-    seconds["03_training"] = OTHER_SECONDS + epoch * max(0, recipe.epochs - done)
-    return sum(seconds[stage] for stage in stages) / 60, known_from
+        info, trained = earlier.info, earlier.info.get("recipe") or {}
+        here = (info.get("device"), info.get("threads")) == (processor.name, processor.cores)
+        alike = trained.get("name") == recipe.name and info["dataset"]["n_train"] == images
+        if here and alike and "training" in info["seconds"] and earlier.name != run.name:
+            epoch = info["seconds"]["training"] / trained["epochs"]
+            known_from = f"as in run {earlier.name}"
+            break
+    seconds = OTHER_SECONDS * len(stages)
+    if "03_training" in stages:
+        history = run.path("history.csv")
+        done = len(history.read_text(encoding="utf-8").splitlines()) - 1 if history.exists() else 0
+        seconds += epoch * max(0, recipe.epochs - done)
+    return seconds / 60, known_from
 
 
 def open_trained_run(stage, run_name="", **given):
