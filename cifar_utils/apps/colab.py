@@ -45,11 +45,7 @@ def set_up_colab():
 
 
 def find_missing(versions):
-    """Return the package's requirements that `versions` (by canonical name) do not meet.
-
-    Raises:
-        CifarError: If one of `KEPT` is there in a version that does not do.
-    """
+    """Return the package's requirements that `versions` (by canonical name) do not meet."""
     try:
         lines = importlib.metadata.requires(APP_NAME) or []
     except importlib.metadata.PackageNotFoundError:  # imported from a clone, the current folder

@@ -17,7 +17,7 @@ TRAIN_IMAGES = 50_000
 FORWARD_SHARE = 1 / 3  # a forward pass costs about a third of a training step
 NEEDED_MEMORY, NEEDED_DISK = 2e9, 1e9  # bytes: TensorFlow and all of CIFAR-10 in memory; one run
 PACKAGES = ("tensorflow", "tensorflow-cpu", "jax", "keras")
-INSTALL_GPU = "pip uninstall tensorflow-cpu; pip install 'tensorflow[and-cuda]'"
+INSTALL_GPU = "pip uninstall tensorflow-cpu; pip install 'tensorflow[and-cuda]'; update the driver"
 
 
 def run_doctor(report=print) -> list:
@@ -27,15 +27,15 @@ def run_doctor(report=print) -> list:
         report: Called with each line as soon as it is known.
 
     Returns:
-        All findings as tuples: the level ("ok", "note" or "problem"), the text, and for all but
-        "ok" what to do. The machine is fit where there is no "problem".
+        All findings as tuples: the level ("ok", "note" or "problem"), the text, and what to do
+        where the level is not "ok". The machine is fit where there is no "problem".
     """
     findings = []
 
     def note(level, text, advice=""):
         findings.append((level, text, advice))
         report(f"  {level:8}{text}")
-        if advice:
+        if advice and level != "ok":
             report(f"{'':10}-> {advice}")
 
     for title, check in SECTIONS.items():
@@ -94,11 +94,8 @@ def _check_engines():
     from cifar_utils.inference.engines import describe_engines
 
     told = describe_engines()
-    if told[0].endswith("installed"):  # what ships, and what a run holds, is LiteRT's
-        yield "ok", "; ".join(told)
-    else:
-        advice = "pip install ai-edge-litert, to classify without TensorFlow."
-        yield "note", "; ".join(told), advice
+    level = "ok" if told[0].endswith("installed") else "note"  # LiteRT, for what ships and runs
+    yield level, "; ".join(told), "pip install ai-edge-litert, to classify without TensorFlow."
 
 
 def _check_tensorflow():
@@ -117,49 +114,42 @@ def _check_processor():
 
 
 def _check_gpu():
-    names = ", ".join(find_nvidia_gpus())
+    names, hidden = ", ".join(find_nvidia_gpus()), os.environ.get("CUDA_VISIBLE_DEVICES")
     if sys.platform == "darwin":
         yield "note", "TensorFlow from PyPI uses a Mac's processor, not its GPU"
-    elif not names:
+        return
+    if not names:
         text = "none used: this machine has no NVIDIA driver (nvidia-smi)"
         yield "note", text, "With an NVIDIA GPU: install its driver."
-    elif not importlib.util.find_spec("tensorflow"):
+        return
+    if not importlib.util.find_spec("tensorflow"):
         yield "note", f"{names}; without TensorFlow nothing more is known"
-    else:
-        yield _explain_tensorflow_gpu(names)
-
-
-def _explain_tensorflow_gpu(names):
-    """Say whether TensorFlow sees the GPUs that the driver shows, and why not."""
+        return
     import tensorflow as tf
 
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     if seen := tf.config.list_physical_devices("GPU"):
-        return "ok", f"{names}; TensorFlow sees {len(seen)}"
+        yield "ok", f"{names}; TensorFlow sees {len(seen)}"
+        return
+    why, advice = "TensorFlow finds no CUDA libraries that fit the driver", INSTALL_GPU
     if not tf.test.is_built_with_cuda():
-        return "problem", f"{names} unused: this TensorFlow is CPU-only", INSTALL_GPU
-    if hidden is not None:
-        advice = "Unset it, if a GPU should be used."
-        return "problem", f"{names} unused: CUDA_VISIBLE_DEVICES is {hidden!r}", advice
-    text = f"{names} unused: TensorFlow finds no CUDA libraries that fit the driver"
-    return "problem", text, f"{INSTALL_GPU}; if that is done, update the driver."
+        why = "this TensorFlow is CPU-only"
+    elif hidden is not None:
+        why, advice = f"CUDA_VISIBLE_DEVICES is {hidden!r}", "Unset it, if a GPU should be used."
+    yield "problem", f"{names} unused: {why}", advice
 
 
 def _check_memory():
     free, total = measure_memory()
     text = f"{free / 1e9:.1f} GB memory free of {total / 1e9:.1f}"
-    yield _judge(text, free >= NEEDED_MEMORY, "Close other programs and notebook kernels.")
+    level = "ok" if free >= NEEDED_MEMORY else "problem"
+    yield level, text, "Close other programs and notebook kernels."
     for folder, variable in ((runs_dir(), "CIFAR_RUNS_DIR"), (cache_dir(), "CIFAR_CACHE_DIR")):
         existing = next(p for p in (folder, *folder.parents) if p.exists())
         free, writable = shutil.disk_usage(existing).free, os.access(existing, os.W_OK)
         text = f"{free / 1e9:.1f} GB disk free in {folder}"
         text += "" if writable else ", where this user may not write"
         advice = f"Free space or get the rights there, or set {variable} to another folder."
-        yield _judge(text, free >= NEEDED_DISK and writable, advice)
-
-
-def _judge(text, good, advice):
-    return ("ok", text) if good else ("problem", text, advice)
+        yield "ok" if free >= NEEDED_DISK and writable else "problem", text, advice
 
 
 def _check_data():

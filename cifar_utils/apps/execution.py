@@ -35,18 +35,14 @@ class CellFailed(Exception):
 def execute_notebook(source, target, parameters=None, on_line=None):
     """Execute a notebook in a kernel of its own, to its end.
 
-    Ctrl-C, or another signal under `stop_on_signals`, ends the kernel and raises KeyboardInterrupt.
-
-    Args:
-        source: The notebook to execute; never written.
-        target: Where the executed copy goes, also after an error; written at the end, by rename.
-        parameters: For papermill to inject.
-        on_line: Called with each line that a cell prints, as soon as it is printed.
+    The executed copy goes to `target`, also after an error, by rename. `on_line` is called with
+    each line that a cell prints, as soon as it is printed. Ctrl-C, or another signal under
+    `stop_on_signals`, ends the kernel and raises KeyboardInterrupt.
 
     Raises:
         CellFailed: If a cell raised.
         KernelDied: If the kernel's process ended before the notebook did.
-        RuntimeError: If no kernel could be started, in three attempts.
+        RuntimeError: If no kernel could be started.
     """
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -158,7 +154,6 @@ def clean_notebook(notebook):
         kept.get("jupyter", {}).pop("outputs_hidden", None)  # papermill writes it everywhere
         cell.metadata = {k: v for k, v in kept.items() if v}
         for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            if data.pop(WIDGET_VIEW, None):
-                data["text/plain"] = "(interactive: run this notebook to use it)"
+            if output.get("data", {}).pop(WIDGET_VIEW, None):
+                output.data["text/plain"] = "(interactive: run this notebook to use it)"
     return notebook

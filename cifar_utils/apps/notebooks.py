@@ -109,16 +109,7 @@ def render_setup(address):
 
 
 def link_notebook(notebook, stage, address):
-    """Write badge and set-up cell into a notebook, and nothing else.
-
-    Args:
-        notebook: An nbformat 4 notebook; changed in place and returned.
-        stage: Its name, one of `runs.NOTEBOOKS`.
-        address: From `read_address`.
-
-    Raises:
-        CifarError: If it has not exactly one set-up cell.
-    """
+    """Write badge and set-up cell into a notebook, which must have one set-up cell to replace."""
     setup = [cell for cell in notebook.cells if "set_up_colab()" in cell.source]
     if len(setup) != 1:
         raise CifarError(
@@ -137,10 +128,9 @@ def link_notebook(notebook, stage, address):
 
 
 def write_links(check=False):
-    """Bring badge and set-up cell of every notebook up to date with pyproject.toml.
+    """Bring badge and set-up cell of every notebook up to date; return the paths that changed.
 
-    Returns the paths whose text changed, or would change: with `check` nothing is written. Nor is
-    it where the address or a notebook is not what it should be (CifarError).
+    With `check`, or where anything is not what it should be (CifarError), nothing is written.
     """
     address, changed = read_address(), {}
     for path in list_notebooks():

@@ -62,20 +62,10 @@ def choose_stages(run, from_stage=None, only=None):
 
 
 def prepare_run(name, parameters, existing=False):
-    """Check everything that can be checked, then make or find the run.
+    """Check everything that can be checked, then make the run, or find an existing one to go on.
 
-    Args:
-        name: Run name, or "" for one made from date, time and recipe.
-        parameters: Parameters as the user gave them, by name.
-        existing: Whether an existing run is continued, or executed again in part.
-
-    Returns:
-        `(run, given)`: the `Run`, and the checked parameters for `run_pipeline`.
-
-    Raises:
-        ParameterError: If a parameter is not valid; nothing has been made by then.
-        RunError: If the run exists and should not, does not and should, or has other parameters.
-        ImageError, ModelError: If `image_path` is no image, or `model_path` no model.
+    Returns `(run, given)`: the `Run`, and the checked parameters for `run_pipeline`. Where anything
+    is wrong a CifarError says so, and nothing has been made.
     """
     given = check_parameters({"run_name": name or "", **parameters})
     given.pop("run_name")
@@ -107,18 +97,12 @@ def prepare_run(name, parameters, existing=False):
 def run_pipeline(run, stages, changes=None, retrain=False, stream=None):
     """Execute stages of a run, one line an epoch, until all are done or something stops it.
 
-    Args:
-        run: A `Run` from `prepare_run`.
-        stages: Names from `STAGES`, in order.
-        changes: Parameters to note in the run first, from `prepare_run`.
-        retrain: Whether stage 03 starts anew instead of going on from its checkpoint.
-        stream: Where progress is printed; None is stdout.
+    `changes`, from `prepare_run`, are noted in the run first. With `retrain` stage 03 starts anew
+    instead of going on from its checkpoint. `stream` is where progress is printed: stdout.
 
     Raises:
-        CifarError: If a stage failed; says what happened and what to do next. `run.json` says
-            "failed".
-        Interrupted: After Ctrl-C, SIGTERM or SIGHUP; the kernel is gone by then, and `run.json`
-            says "interrupted".
+        CifarError: If a stage failed; says what happened and what to do next.
+        Interrupted: After Ctrl-C, SIGTERM or SIGHUP; the kernel is gone by then.
     """
 
     def show(text):
@@ -147,9 +131,8 @@ def _run_stage(run, stage, parameters, show):
     last, how = [f"the start of {stage}"], "stopped"
 
     def show_epoch(line):
-        if EPOCH_LINE.match(line):
-            last[0] = line
-            show(f"      {line}")
+        last[0] = line
+        show(f"      {line}")
 
     show(label)
     try:
@@ -171,13 +154,18 @@ def _notebook(stage):
     return notebooks_dir() / f"{stage}.ipynb"
 
 
-def _execute(stage, target, parameters, on_line):
+def _execute(stage, target, parameters, on_epoch):
     """Execute a stage's notebook with those of the parameters that it takes."""
     import papermill
 
     known = papermill.inspect_notebook(str(_notebook(stage)))
     taken = {name: value for name, value in parameters.items() if name in known}
-    execute_notebook(_notebook(stage), target, taken, on_line)
+
+    def pass_on(line):
+        if EPOCH_LINE.match(line):
+            on_epoch(line)
+
+    execute_notebook(_notebook(stage), target, taken, pass_on)
 
 
 def _say_what_happened(run, stage, error, last):
@@ -265,27 +253,20 @@ def open_trained_run(stage, run_name="", **given):
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "03_training.ipynb"
             try:
-                _execute(target.stem, target, {"demo": False}, _print_epoch)
+                _execute(target.stem, target, {"demo": False}, print)
             except (CellFailed, KernelDied) as error:
                 raise CifarError(f"Notebook 3 failed: {error}. Open it and run it.") from None
     return start_trained_run(stage, run_name, **given)
 
 
-def _print_epoch(line):
-    if EPOCH_LINE.match(line):
-        print(line)
-
-
 def describe_result(run, seconds):
     """Say how a finished run ended: data set, accuracy with its interval, report."""
-    report = save_report(run)
-    metrics, info = run.read_json("metrics.json"), run.info["dataset"]
-    lines = [f"Run {run.name}: {format_clock(seconds)} in all"]
-    if info["name"] == "synthetic":
-        lines.append("Data set: SYNTHETIC DATA, not CIFAR-10 (see `python -m cifar_utils data`)")
-    else:
+    report, metrics, info = save_report(run), run.read_json("metrics.json"), run.info["dataset"]
+    data = "SYNTHETIC DATA, not CIFAR-10 (see `python -m cifar_utils data`)"
+    if info["name"] != "synthetic":
         kind = "the official archive" if info["official"] else "not the official archive"
-        lines.append(f"Data set: CIFAR-10 from {info['source']} ({kind})")
+        data = f"CIFAR-10 from {info['source']} ({kind})"
+    lines = [f"Run {run.name}: {format_clock(seconds)} in all", f"Data set: {data}"]
     if metrics:
         accuracy = metrics["accuracy"]
         lines.append(

@@ -42,18 +42,11 @@ def is_hidden_name(name) -> bool:
 
 
 def list_images(paths):
-    """List the images that paths name: files as they are, folders with all below them.
+    """List the images that paths name, as `(name, source)`: files, and all below folders, sorted.
 
-    Args:
-        paths: Files, folders and pipes; `-` is standard input.
-
-    Returns:
-        `(images, left_out)`. `images` are pairs `(name, source)`, those of a folder sorted. A path
-        that does not exist and a folder that cannot be opened are listed too: reading them says
-        what is wrong. `left_out` is a sentence on what the folders held besides, or empty.
-
-    Raises:
-        ParameterError: If a folder holds no image.
+    A path that does not exist and a folder that cannot be opened are listed too: reading them says
+    what is wrong. Second comes a sentence on what the folders held besides, or "". A folder without
+    an image is a ParameterError.
     """
     found, left_out = [], Counter()
 
@@ -136,11 +129,7 @@ def _read_stream(path):
 
 
 def load_test_images(numbers, data=None):
-    """Return `(name, image)` pairs of test images by their numbers.
-
-    `data` is a `data.Dataset`; None loads the one that is at hand. ParameterError if there is no
-    test image of a number.
-    """
+    """Return `(name, image)` pairs of test images of a `data.Dataset`, or of the one at hand."""
     if not numbers:
         return []
     if data is None:
@@ -159,17 +148,10 @@ def load_test_images(numbers, data=None):
 
 
 def classify(classifier, images, top=3, heat_maps=None):
-    """Classify images, dozens at a time; a bad one leaves the others alone.
+    """Classify `(name, source)` pairs, dozens at a time; a bad one leaves the others alone.
 
-    Args:
-        classifier: An `inference.Classifier`.
-        images: List of `(name, source)`.
-        top: How many classes to list.
-        heat_maps: A folder for heat maps, or None.
-
-    Yields:
-        `(row, problem)` in order: the row as `Prediction.to_dict` makes it, or with an `error`
-        where the image cannot be read; and what went wrong, or an empty text.
+    Yields `(row, problem)` in order: the row as `Prediction.to_dict` makes it, or with an `error`
+    where the image cannot be read; and what went wrong, or "". Heat maps go into that folder.
     """
     outcomes = classifier.predict_many((source for _, source in images), errors="return")
     for (name, source), outcome in zip(images, outcomes, strict=True):
@@ -210,15 +192,10 @@ def render_json(rows, classifier):
 
 
 def render_csv(rows, top, spreadsheet=False):
-    """Return all rows as CSV, every text in quotes.
+    """Return rows of `Prediction.to_dict` as CSV with columns for `top` classes.
 
-    Args:
-        rows: Dicts as `Prediction.to_dict` makes them; of an image that could not be read, its
-            `picture` and `error`.
-        top: How many classes there are columns for.
-        spreadsheet: False leaves names as they are, for programs. True is for Excel and others: a
-            byte order mark comes first, and a cell that would be computed begins with an
-            apostrophe, which spreadsheets take for "this is text".
+    Names stay as they are, for programs. For a spreadsheet a byte order mark comes first, and a
+    cell that would be computed begins with an apostrophe, which means "this is text".
     """
     # With every text in quotes, no separator or line break in a name begins another cell, also
     # where a program takes semicolons for separators.
@@ -247,10 +224,7 @@ def _list_cells(row, top):
 
 
 def _save_heat_map(classifier, source, name, folder):
-    """Write the heat map over an image as `NAME.heat.png` into a folder; never over another file.
-
-    ParameterError if it cannot be written there.
-    """
+    """Write the heat map over an image as `NAME.heat.png`, never over another file."""
     from cifar_utils.inference.explain import compute_heat_map, draw_heat_map
 
     stem = Path(name).stem[:100]

@@ -162,6 +162,7 @@ def _collect_cells(run, problems):
         for output in cell.get("outputs", []):
             _clean_output(output)
     if evaluated:
+        # A name that begins with a dot is what a killed process had not finished.
         cells = [*_read_figures(run, "training_curves" if cells else "[!.]*", problems), *cells]
     return v4.new_notebook(cells=cells)
 
@@ -180,10 +181,7 @@ def _clean_output(output):
 
 
 def _read_figures(run, name, problems):
-    """Yield a cell for each of the run's saved figures, with its stored text alternative.
-
-    (A name that begins with a dot is what a killed process had not finished.)
-    """
+    """Yield a cell for each of the run's saved figures, with its stored text alternative."""
     for path in sorted(run.path("figures").glob(f"{name}.png")):
         with _reading(f"figures/{path.name}", problems):
             with Image.open(path) as image:

@@ -298,8 +298,9 @@ def test_a_card_opens_one_closer_look_at_a_time(real_panel):
 
 def test_the_heat_map_is_that_of_the_pixels_that_were_classified(classifier, monkeypatch):
     """A strip so long that its reduced copy would be a thumbnail, and classified whole."""
-    strip, buffer = Image.new("RGBA", (8000, 400), (90, 120, 160, 0)), io.BytesIO()
+    strip, buffer = Image.new("RGB", (8000, 400), (90, 120, 160)), io.BytesIO()
     strip.paste(Image.open(list_samples()["cat"]).resize((400, 400)), (0, 0))
+    strip.putalpha(0)
     strip.save(buffer, "PNG")
     panel = show_classifier(classifier)
     upload(panel, **{"strip.png": buffer.getvalue()})

@@ -30,12 +30,8 @@ class ResultCard(widgets.VBox):
     The `panel` gives the classifier and the way to show HTML; `orientation` is what
     `images.describe_orientation` states about the photo's file.
 
-    Attributes:
-        prediction: The same.
-        photo: The photo, reduced to about `KEPT_SIDE` pixels.
-        answer: Where the prediction is shown.
-        heat_button, crop_button, why_button: Each opens its part; pressed again, it closes it.
-        details: What is open.
+    Its `photo` is reduced to about `KEPT_SIDE` pixels; `answer` shows the prediction, and `details`
+    what is open. A button pressed again closes its part.
     """
 
     def __init__(self, panel, name, photo, prediction, orientation):

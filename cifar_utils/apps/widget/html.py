@@ -112,20 +112,10 @@ def render_heat_html(drawn, name, label) -> str:
     )
 
 
-def render_source_html(source) -> str:
-    """Say which model this is; in a thick frame if it was trained on synthetic images."""
-    loud = f"border:3px solid {ERROR_COLOUR};padding:8px" if source.synthetic else ""
-    return f'<div style="color:{TEXT_COLOUR};{loud}">{html.escape(str(source))}</div>'
-
-
-def render_status_html(text) -> str:
-    """Render one line that screen readers announce."""
-    return f'<div role="status" style="color:{TEXT_COLOUR}">{html.escape(text)}</div>'
-
-
-def render_note_html(text) -> str:
-    """Render a note in small letters."""
-    return f'<small style="color:{TEXT_COLOUR}">{html.escape(text)}</small>'
+def render_text_html(text, tag="div", more="", loud=False) -> str:
+    """Render a plain text, in a thick frame if it is loud; `more` are attributes."""
+    frame = f"border:3px solid {ERROR_COLOUR};padding:8px" if loud else ""
+    return f'<{tag} {more} style="color:{TEXT_COLOUR};{frame}">{html.escape(text)}</{tag}>'
 
 
 def render_error_html(name, error) -> str:

@@ -16,10 +16,8 @@ from cifar_utils.apps.predict import load_test_images, render_csv
 from cifar_utils.apps.widget.card import ResultCard, close_all
 from cifar_utils.apps.widget.html import (
     render_error_html,
-    render_note_html,
-    render_source_html,
-    render_status_html,
     render_table_html,
+    render_text_html,
 )
 from cifar_utils.apps.widget.parts import DropZone, Screen
 from cifar_utils.data import load_local_dataset
@@ -89,7 +87,9 @@ class ClassifierPanel(widgets.VBox):
         self._foot = widgets.VBox([self.table, self.clear_button], layout={"display": "none"})
         self.say("No photo yet.")
         self.inputs = PhotoInputs(self, samples)
-        source = widgets.HTML(render_source_html(classifier.source))
+        source = widgets.HTML(
+            render_text_html(str(classifier.source), loud=classifier.source.synthetic)
+        )
         self.children = [source, self.inputs, self.status, self.results, self._foot]
 
     def guard(self, name, action):
@@ -102,7 +102,7 @@ class ClassifierPanel(widgets.VBox):
 
     def say(self, text):
         """Show one line, which screen readers announce."""
-        self.status.value = render_status_html(text)
+        self.status.value = render_text_html(text, more='role="status"')
 
     def classify(self, files, left=0):
         """Classify `(name, source)` pairs one by one; a bad one leaves the others alone.
@@ -122,20 +122,19 @@ class ClassifierPanel(widgets.VBox):
                 self._done += 1
             except Exception as error:
                 self._add_error(name, error)
-        if not left:
-            self._say_counts()
+        self._say_counts(left)
 
     def refuse(self, name, reason, left=0):
         """Say why a file did not come."""
         self._add_error(name, CifarError(reason))
-        if not left:
-            self._say_counts()
+        self._say_counts(left)
 
-    def _say_counts(self):
-        """Say how many of the photos that came together were classified."""
-        failed = f" {self._failed} not: see below." if self._failed else ""
-        self.say(f"{self._done} of {self._done + self._failed} classified.{failed}")
-        self._done = self._failed = 0
+    def _say_counts(self, left):
+        """Say how many of the photos that came together were classified, once none is left."""
+        if not left:
+            failed = f" {self._failed} not: see below." if self._failed else ""
+            self.say(f"{self._done} of {self._done + self._failed} classified.{failed}")
+            self._done = self._failed = 0
 
     def _add_error(self, name, error):
         self._failed += 1
@@ -224,7 +223,7 @@ class PhotoInputs(widgets.VBox):
         )
         self.number_button = _make_button("Classify this test image", self._on_number)
         note = LIMIT_NOTE + (COLAB_NOTE if "google.colab" in sys.modules else "")
-        self._core = widgets.VBox([self.upload, widgets.HTML(render_note_html(note))])
+        self._core = widgets.VBox([self.upload, widgets.HTML(render_text_html(note, "small"))])
         path = widgets.HBox([self.path, self.path_button])
         number = widgets.HBox([self.number, self.number_button])
         others = [path, *([self.samples] if self._samples else []), number]
