@@ -6,7 +6,7 @@ import json
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from notebook_rules import LONGEST_CELL, check_notebook
+from notebook_rules import check_notebook
 
 from cifar_utils.apps.notebooks import SETUP_METADATA, read_address, render_setup
 from cifar_utils.paths import project_root
@@ -26,7 +26,7 @@ def test_the_committed_notebooks_are_those_that_are_listed_and_break_no_rule():
 
 # Cells of the smallest notebook that obeys every rule, by place.
 TITLE, SETUP, PARAMETERS, IMPORTS, CHECKED = range(5)
-FIGURE, READING, EXERCISES, QUESTIONS, LAST = 6, 7, 8, 9, -1
+FIGURE, EXERCISES, LAST = 6, 7, -1
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 SOLVED = "<details><summary>Solution</summary>\n\n```python\nprint(1)\n```\n</details>\n\n"
 
@@ -52,9 +52,7 @@ def make_notebook():
     link = '<a href="https://example.org/a/b">here</a>, outputs/runs/a, 7 images/s'
     cells = [
         new_markdown_cell(
-            "# 2 · Preprocessing\nAfterwards you will be able to scale images.\n\n"
-            "About 20 s on 2 CPU cores.\n"
-            "[previous](01_data_exploration.ipynb) · [next](03_training.ipynb)"
+            "# 2 · Preprocessing\n[previous](01_data_exploration.ipynb) · [next](03_training.ipynb)"
         ),
         new_code_cell(render_setup(read_address()), metadata=SETUP_METADATA),
         new_code_cell(parameters, metadata={"tags": ["parameters"]}),
@@ -64,9 +62,7 @@ def make_notebook():
             for _ in range(2)
         ),
         new_code_cell("show()", outputs=[show(picture, **{"image/png": {"alt": "A bird"}})]),
-        new_markdown_cell("The bird is turned. Predict what comes next."),
         new_markdown_cell("## Exercises\n" + 3 * SOLVED),
-        new_markdown_cell("## Questions\n" + 5 * "1. Why?\n"),
         new_code_cell("summary", outputs=[show({"text/markdown": "## Summary\n| a |"})]),
     ]
     code = [cell for cell in cells if cell.cell_type == "code"]
@@ -121,9 +117,6 @@ BROKEN = {
     "kernel": (lambda nb: nb.metadata.kernelspec.update(name="my-venv"), "not python3"),
     "widget state": (add_metadata("widgets"), "holds 'widgets'"),
     "timing": (add_metadata("execution", IMPORTS), "Cell 3: its metadata holds 'execution'"),
-    "title": (edit(TITLE, "# 2 · ", "# "), "begins with '# 2 · Title'"),
-    "promise": (edit(TITLE, "you will be able", "one is able"), "'you will be able to'"),
-    "time": (edit(TITLE, "20 s", "a while"), "how long it takes"),
     "set-up": (edit(SETUP, "import cifar_utils", "import sys"), "make links"),
     "open set-up": (lambda nb: nb.cells[SETUP].metadata.clear(), "not folded away"),
     "next": (edit(TITLE, "(03_training", "(03-training"), "next notebook, 03_training"),
@@ -138,7 +131,6 @@ BROKEN = {
     "other recipe": (edit(PARAMETERS, '"quick"', '"baseline"'), "its default is 'quick'"),
     "overrides": (edit(PARAMETERS, "int = None", "int = 8"), "overrides a recipe"),
     "stale help": (edit(PARAMETERS, "(quick ", "(quick 1"), "epochs: its help is"),
-    "long cell": (edit(IMPORTS, "def", "a = 1\n" * LONGEST_CELL + "def"), "22 lines of code"),
     "pip": (edit(IMPORTS, "def", "!pip install x\ndef"), "pip outside"),
     "not executed": (lambda nb: nb.cells[LAST].update(execution_count=None), "in order"),
     "one checked": (lambda nb: nb.cells[CHECKED].metadata.clear(), "1 cells are tagged nbval"),
@@ -154,20 +146,10 @@ BROKEN = {
     ),
     "home": (stream("read /home/ada/data/cifar"), "path: /home/ada"),
     "windows": (stream("C:\\Users\\ada"), "path: C:"),
-    "unread figure": (edit(READING, "The bird", "## The bird"), "says what it shows"),
-    "two figures": (
-        lambda nb: nb.cells.insert(FIGURE, new_code_cell(**{**nb.cells[FIGURE], "id": "a"})),
-        "Cell 6: no markdown cell after its figure",
-    ),
     "no alt": (lambda nb: nb.cells[FIGURE].outputs[0].metadata.clear(), "text alternative"),
     "machinery": (edit(IMPORTS, "def", "from glob import glob\ndef"), "glob belongs into"),
     "path in code": (edit(IMPORTS, "2 * x", "'/home/ada/x'"), "/home/ada belongs into"),
-    "long text": (edit(READING, "The bird", "The bird " + 120 * "x "), "words, at most"),
-    "no prediction": (edit(READING, "Predict", "See"), "asks the reader to predict"),
-    "no exercises": (edit(EXERCISES, "## Exercises", "## More"), "no '## Exercises'"),
     "open solutions": (edit(EXERCISES, "<details>", "<p>"), "0 folded solutions"),
-    "few questions": (edit(QUESTIONS, "1. Why?\n" * 2, ""), "has 1, not 5 to"),
-    "no summary": (lambda nb: nb.cells[LAST].outputs.clear(), "does not show a '## Summary'"),
 }
 
 
