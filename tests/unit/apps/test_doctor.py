@@ -115,11 +115,6 @@ def test_a_containers_limit_counts(monkeypatch, tmp_path):
     assert 1e6 < free <= total < float("inf")
 
 
-def test_the_estimate_is_measured_and_grows_with_the_epochs(monkeypatch):
+def test_the_estimate_times_a_real_network():
     recipe = dataclasses.replace(RECIPES["quick"], epochs=1, batch_size=8)
-    assert 0 < doctor.estimate_seconds(recipe, budget=0) < 1e5
-    monkeypatch.setattr(doctor, "_time_step", lambda *_: 0.1)
-    one, ten = (
-        doctor.estimate_seconds(dataclasses.replace(recipe, epochs=epochs)) for epochs in (1, 10)
-    )
-    assert 3 < ten / one < 30
+    assert 0.1 < doctor.estimate_seconds(recipe, budget=0.1) < 6000
