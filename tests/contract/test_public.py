@@ -39,14 +39,12 @@ def find_upward_imports(module, source):
         if isinstance(node, ast.Import):
             imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{module} has a relative import"
             # `from cifar_utils import training` names the room in the second place
             imported += [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             imported += [node.value] if node.value.replace(".", "").isidentifier() else []
     here = find_room(module)
-    below = (*ROOMS[ROOMS.index(here) :], "plots") if here in ROOMS else [here]
-    allowed = {"", *below}
+    allowed = {"", "plots", *ROOMS[ROOMS.index(here) :]} if here in ROOMS else {"", here}
     imported = [name for name in imported if name.startswith("cifar_utils.")]
     return [name for name in imported if find_room(name) not in allowed]
 

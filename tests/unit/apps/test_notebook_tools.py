@@ -158,12 +158,12 @@ def test_a_failure_leaves_the_committed_notebooks_as_they_were(checkout, runs_fo
 
 
 def test_the_injected_cell_goes_and_the_others_are_counted_without_it():
+    tags = ([], ["injected-parameters"], [])
     cells = [
-        new_code_cell("a = 1", execution_count=1),
-        new_code_cell("a = 2", execution_count=2, metadata={"tags": ["injected-parameters"]}),
-        new_code_cell("a", execution_count=3),
+        new_code_cell(f"a = {n}", execution_count=n, metadata={"tags": tag})
+        for n, tag in enumerate(tags, start=1)
     ]
     cells[2].outputs = [new_output("execute_result", execution_count=3)]
     left = notebooks.remove_injected_cell(new_notebook(cells=cells)).cells
-    assert [(cell.source, cell.execution_count) for cell in left] == [("a = 1", 1), ("a", 2)]
+    assert [(cell.source, cell.execution_count) for cell in left] == [("a = 1", 1), ("a = 3", 2)]
     assert left[1].outputs[0].execution_count == 2
