@@ -6,6 +6,7 @@ People get HTML, programs JSON, both from the rows of `answers.answer`.
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 from flask import (
     Blueprint,
@@ -43,6 +44,7 @@ JSON_PATHS = ("/api/", "/healthz", "/metrics", "/openapi.json")
 MAX_TEXT_BYTES = 100_000  # of form fields that are no files
 SHOWN_CLASSES = 5
 PICTURES_PER_PAGE = 60
+METHODS = ("GET", "HEAD", "POST", "OPTIONS")
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
 
 routes = Blueprint("web", __name__)
@@ -74,7 +76,9 @@ def create_app(classifier, images_dir="Images", allowed_hosts=security.LOOPBACK)
         max_request_bytes=MAX_REQUEST_BYTES,
         version=__version__,
     )
-    app.extensions.update(classifier=classifier, folder=ImagesFolder(images_dir), metrics=Metrics())
+    app.extensions.update(
+        classifier=classifier, folder=ImagesFolder(images_dir), metrics=_make_metrics()
+    )
     app.register_blueprint(routes)
     return app
 
@@ -195,12 +199,12 @@ def openapi():
 
 def _classify(uploads, options):
     """Return the rows of some `Upload`s, and one status: 200 if one photo at least was read."""
-    rows, statuses = [], set()
+    rows, statuses, metrics = [], set(), current_app.extensions["metrics"]
     for upload in uploads:
-        start = time.perf_counter()
-        row, status = answer(current_app.extensions["classifier"], upload, options)
+        with metrics.picture_seconds.time():
+            row, status = answer(current_app.extensions["classifier"], upload, options)
         outcome = "refused" if "error" in row else "unsure" if row["unsure"] else "answered"
-        current_app.extensions["metrics"].count_picture(outcome, time.perf_counter() - start)
+        metrics.pictures.labels(outcome).inc()
         rows.append(row)
         statuses.add(status)
     return rows, 200 if 200 in statuses else statuses.pop() if len(statuses) == 1 else 422
@@ -217,40 +221,25 @@ def _describe_model():
     }
 
 
-class Metrics:
-    """Counts and latencies of one application, for Prometheus."""
+def _make_metrics():
+    """Make the counts and latencies of one application, in a registry of their own."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
 
-    def __init__(self):
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        self._requests = self._make(
-            Counter, "http_requests", "Requests answered.", "method", "route", "status"
-        )
-        self._request_seconds = self._make(
-            Histogram, "http_request_seconds", "From a request's start to its answer.", "route"
-        )
-        self._pictures = self._make(Counter, "pictures", "Photos by outcome.", "outcome")
-        self._picture_seconds = self._make(
-            Histogram, "picture_seconds", "To read and classify a photo, heat map included."
-        )
-        for outcome in ("answered", "unsure", "refused"):
-            self._pictures.labels(outcome)
+    def make(kind, name, purpose, *labels, **options):
+        return kind(f"cifar_{name}", purpose, labels, registry=registry, **options)
 
-    def _make(self, kind, name, purpose, *labels):
-        """Make a counter or histogram."""
-        options = {"buckets": BUCKETS} if kind is Histogram else {}
-        return kind(f"cifar_{name}", purpose, labels, registry=self.registry, **options)
-
-    def count_request(self, method, route, status, seconds):
-        """Count an answered request; what a client can choose freely becomes no label."""
-        method = method if method in ("GET", "HEAD", "POST", "OPTIONS") else "other"
-        self._requests.labels(method, route, str(status)).inc()
-        self._request_seconds.labels(route).observe(seconds)
-
-    def count_picture(self, outcome, seconds):
-        """Count a photo."""
-        self._pictures.labels(outcome).inc()
-        self._picture_seconds.observe(seconds)
+    return SimpleNamespace(
+        registry=registry,
+        requests=make(Counter, "http_requests", "Requests answered.", "method", "route", "status"),
+        request_seconds=make(
+            Histogram, "http_request_seconds", "Time of a request.", "route", buckets=BUCKETS
+        ),
+        pictures=make(Counter, "pictures", "Photos by outcome.", "outcome"),
+        picture_seconds=make(
+            Histogram, "picture_seconds", "To read and classify a photo.", buckets=BUCKETS
+        ),
+    )
 
 
 # For all of them
@@ -269,11 +258,12 @@ def _finish(response):
     for name, value in security.HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault("Cache-Control", "no-store")
+    metrics = current_app.extensions["metrics"]
+    # What a client can choose freely becomes no label.
+    method = request.method if request.method in METHODS else "other"
     route = request.url_rule.rule if request.url_rule else "none"
-    seconds = time.perf_counter() - g.get("start", time.perf_counter())
-    current_app.extensions["metrics"].count_request(
-        request.method, route, response.status_code, seconds
-    )
+    metrics.requests.labels(method, route, str(response.status_code)).inc()
+    metrics.request_seconds.labels(route).observe(time.perf_counter() - g.start)
     return response
 
 

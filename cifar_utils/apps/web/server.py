@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import errno
 import logging
 import signal
 import socket
@@ -49,14 +48,11 @@ def open_server(application, host, port, threads):
             ident=None,
         )
     except OSError as error:
-        reason, hint = error.strerror or error, HOST_HINT
-        # Windows has a number of its own for an address that is taken.
-        taken = error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", None))
-        if taken or error.errno in (errno.EACCES, errno.EPERM):
-            reason = "another program answers there already" if taken else reason
-            other = port + 1 if 1024 <= port < 65535 else 8080
-            hint = f"Take another with --port, such as --port {other}."
-        raise CifarError(f"Port {port} of {host} cannot be used: {reason}. {hint}") from None
+        other = port + 1 if 1024 <= port < 65535 else 8080
+        raise CifarError(
+            f"Port {port} of {host} cannot be used: {error.strerror or error}. Take another port,"
+            f" such as --port {other}, or another address. {HOST_HINT}"
+        ) from None
 
 
 def serve(load, images_dir, host, port, threads, say=print):
