@@ -35,7 +35,7 @@ NAMES = (
     "%2e%2e%2fsecret.png",
     "line\r\nSet-Cookie: a=b.png",
 )
-FIELDS = (b"file", b"file[]", b"image", b"files", b"photo", b"file", b"", b"file", b"\xff<b>")
+FIELDS = (*[b"file"] * 5, b"file[]", b"image", b"files", b"photo", b"", b"\xff<b>")
 QUERIES = ("", "top=10", "top=1&picture=true", "heat_map=0", "x=%ff", "top=3", "top=0")
 TYPES = ("image/png", "image/jpeg", "application/octet-stream", "text/html", "image/svg+xml", "")
 HEAD = b'--x\r\nContent-Disposition: form-data; name="%b"; filename="%b"\r\n\r\n'
