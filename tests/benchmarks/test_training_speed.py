@@ -82,7 +82,7 @@ def test_pytorchs_network_is_the_same_function(torch_bench):
     for weight in model.weights:  # random, so that no mix-up of biases and averages is hidden
         spread = (4 / np.prod(weight.shape[:-1])) ** 0.5 if weight.ndim > 1 else 0.1
         value = rng.normal(0, spread, weight.shape)
-        weight.assign(abs(value) + 0.5 if weight.path.endswith("variance") else value)
+        weight.assign(abs(value) + 1 if weight.path.endswith("variance") else value)
     network = torch_bench.FastNetwork(recipe).eval()
     left = [torch.tensor(array) for array in model.get_weights()]
     with torch.no_grad():
