@@ -13,7 +13,6 @@ import test_set_leak
 
 from cifar_utils.data import load_dataset
 from cifar_utils.data.preprocessing import Preprocessing
-from cifar_utils.inference import Prediction
 from cifar_utils.inference.crops import choose_boxes, choose_crop
 from cifar_utils.plots.speed import WHOLE
 from cifar_utils.runs import get_recipe
@@ -38,16 +37,6 @@ def test_what_the_classifier_does_is_among_what_was_compared():
     probs = np.array([[[0.6, 0.4], [0.1, 0.9], [0.5, 0.5]]])
     surest = photographs.AVERAGES[photographs.CHOSEN[1]](probs)[0]
     np.testing.assert_array_equal(surest, probs[0, choose_crop(probs[0])])
-
-
-def test_confident_predictions_are_counted():
-    class Fake:
-        def predict_many(self, images):
-            return [Prediction(("cat",), (0.5,), None, unsure=number > 2) for number in images]
-
-    row = photographs.count_confident(Fake(), range(10))
-    assert (row["n"], row["confident"], row["answers"]) == (10, 3, {"cat": 3})
-    assert row["interval"][0] < 0.3 < row["interval"][1]
 
 
 # ---------- short trainings -----------------------------------------------------------------------
