@@ -61,7 +61,7 @@ def read_code(path) -> ast.Module:
 def find_imports(tree):
     """Yield `(module, name)` for all that code takes from the package.
 
-    Of a module that is imported whole, such as `plots`, these are the attributes that are used.
+    Of a module that is imported whole, such as `plots`, these are its names that are used.
     """
     modules = {}
     for node in ast.walk(tree):
@@ -74,7 +74,8 @@ def find_imports(tree):
                     yield node.module, alias.name
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) in modules:
-            yield modules[node.value.id], node.attr
+            if not find_source(f"{modules[node.value.id]}.{node.attr}"):
+                yield modules[node.value.id], node.attr
 
 
 def find_source(module):
