@@ -32,6 +32,28 @@ from cifar_utils.runs.machine import detect_processor
 
 FILE = Path(__file__).with_suffix(".json")
 EPOCHS = 3  # of which two are full
+BATCH_SIZE = 32
+
+
+def summarise(epochs):
+    """Return the medians over the epochs that used every image, and their number `n`."""
+    most = max(epoch["images"] for epoch in epochs)
+    full = [epoch for epoch in epochs if epoch["images"] == most]
+    seconds = statistics.median(epoch["train_seconds"] for epoch in full)
+    whole = statistics.median(epoch["epoch_seconds"] for epoch in full)
+    return {
+        "images_per_second": round(most / seconds),
+        "epoch_seconds": round(whole, 2),
+        "epoch_images": most,
+        "documented_seconds": round(100 * whole),
+        "n": len(full),
+    }
+
+
+def describe_machine():
+    """Return the processor's name, its cores and its features, as text."""
+    processor = detect_processor()
+    return f"{processor.name}, {processor.cores} cores, {', '.join(processor.features)}"
 
 
 def build_original_network():
@@ -52,22 +74,15 @@ def build_original_network():
     return model
 
 
-def compute_original_rate(epoch):
-    """Return the learning rate of an epoch, counted from 0, as in the code."""
-    return 0.001 * 0.1 ** sum(epoch > last for last in (30, 60, 90))
-
-
 class EpochTimer(keras.callbacks.Callback):
-    """Measures each epoch with and without its validation pass, and counts its images."""
+    """Measures each epoch with and without its validation pass, counts its images, prints."""
 
-    def __init__(self, n_train, batch_size):
+    def __init__(self):
         super().__init__()
-        self.n_train, self.batch_size = n_train, batch_size
-        self.begun, self.rows = None, []
+        self.rows = []
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Close the epoch before, and start this one."""
-        self.on_train_end()
+        """Start an epoch."""
         # Not a hook per batch: that would switch off Keras's asynchronous callbacks.
         self.steps_before = int(self.model.optimizer.iterations)
         self.begun = time.perf_counter()
@@ -76,69 +91,47 @@ class EpochTimer(keras.callbacks.Callback):
         """Note how long the training part took."""
         seconds = round(time.perf_counter() - self.begun, 2)
         steps = int(self.model.optimizer.iterations) - self.steps_before
-        images = min(steps * self.batch_size, self.n_train)
-        self.rows.append({"images": images, "train_seconds": seconds})
+        self.rows.append({"images": steps * BATCH_SIZE, "train_seconds": seconds})
 
-    def on_train_end(self, logs=None):
-        """Note how long the epoch took with its validation pass, and print it."""
-        if self.begun is not None:
-            self.rows[-1]["epoch_seconds"] = round(time.perf_counter() - self.begun, 2)
-            print(json.dumps(self.rows[-1]), flush=True)
-            self.begun = None
+    def on_epoch_end(self, epoch, logs=None):
+        """Note how long the epoch took with its validation pass."""
+        self.rows[-1]["epoch_seconds"] = round(time.perf_counter() - self.begun, 2)
+        print(json.dumps(self.rows[-1]), flush=True)
 
 
-def train(epochs=EPOCHS, batch_size=32):
+def train():
     """Train as the original script does, for a few epochs; returns one dict per epoch."""
     from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
     data = load_dataset("cifar10")
-    x_train, x_test = (
-        part.astype("float32") / 255 for part in (data.train_images, data.test_images)
-    )
-    y_train = keras.utils.to_categorical(data.train_labels, data.num_classes)
-    y_test = keras.utils.to_categorical(data.test_labels, data.num_classes)
+    x_train, x_test = (x.astype("float32") / 255 for x in (data.train_images, data.test_images))
+    y_train, y_test = map(keras.utils.to_categorical, (data.train_labels, data.test_labels))
     generator = ImageDataGenerator(
         rotation_range=15, width_shift_range=0.1, height_shift_range=0.1, horizontal_flip=True
     )
     generator.fit(x_train)
-    timer = EpochTimer(len(x_train), batch_size)
+
+    def lr_schedule(epoch):
+        return 0.001 * 0.1 ** sum(epoch > last for last in (30, 60, 90))
+
+    timer = EpochTimer()
     build_original_network().fit(
-        generator.flow(x_train, y_train, batch_size=batch_size),
-        steps_per_epoch=len(x_train) // batch_size,
-        epochs=epochs,
+        generator.flow(x_train, y_train, batch_size=BATCH_SIZE),
+        steps_per_epoch=len(x_train) // BATCH_SIZE,
+        epochs=EPOCHS,
         validation_data=(x_test, y_test),
-        callbacks=[keras.callbacks.LearningRateScheduler(compute_original_rate), timer],
+        callbacks=[keras.callbacks.LearningRateScheduler(lr_schedule), timer],
         verbose=0,
     )
     return timer.rows
 
 
-def summarise(epochs):
-    """Return the medians over the epochs that used every image, and their number `n`."""
-    most = max(epoch["images"] for epoch in epochs)
-    full = [epoch for epoch in epochs if epoch["images"] == most]
-    seconds = statistics.median(epoch["train_seconds"] for epoch in full)
-    whole = statistics.median(epoch["epoch_seconds"] for epoch in full)
-    return {
-        "images": most,
-        "images_per_second": round(most / seconds),
-        "epoch_seconds": round(whole, 2),
-        "documented_seconds": round(100 * whole),
-        "n": len(full),
-    }
-
-
-def describe_machine():
-    """Return the processor's name, its cores and its features, as text."""
-    processor = detect_processor()
-    return f"{processor.name}, {processor.cores} cores, {', '.join(processor.features)}"
-
-
 def main():
     """Measure and append; with the argument "print", print alone."""
-    load, row = round(os.getloadavg()[0], 2), summarise(train())
+    load, epochs = round(os.getloadavg()[0], 2), train()
     if sys.argv[1:] == ["print"]:
         return
+    row = summarise(epochs)
     kept = {name: row[name] for name in ("epoch_seconds", "n", "documented_seconds")}
     measured = {"time": round(time.time()), "machine": describe_machine(), "load_before": load}
     before = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else []

@@ -15,8 +15,8 @@ photographs and textures, handwritten digits, rendered text, patterns (needs `pi
 scikit-image`). Writes `benchmarks/photographs.json`; the shipped weights must be CIFAR-10's.
 """
 
-import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ from cifar_utils.evaluation import (
     measure_answers,
 )
 from cifar_utils.inference import Classifier
-from cifar_utils.inference.crops import cut_out, letterbox, square_at, whole
+from cifar_utils.inference.crops import cut_out, square_at
 from cifar_utils.inference.pretrained import read_card
 from cifar_utils.paths import write_json
 from cifar_utils.runs.machine import detect_processor
@@ -49,7 +49,9 @@ WORDS = "the quick brown fox jumps over the lazy dog 0123456789 Lorem ipsum dolo
 
 def list_boxes(width, height):
     """Return every box that some way to crop uses, by name."""
-    boxes = {"squash": whole(width, height), "letterbox": letterbox(width, height)}
+    side = max(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    boxes = {"squash": (0, 0, width, height), "letterbox": (left, top, left + side, top + side)}
     boxes["centre"] = square_at(width, height, (0.5, 0.5))
     for name, zoom in (("corner", 0.7), ("large", 0.85)):
         for i, place in enumerate(CORNERS):
@@ -58,8 +60,8 @@ def list_boxes(width, height):
 
 
 BOXES = list(list_boxes(4, 3))
-WAYS = {
-    **{name: [name] for name in ("squash", "centre", "letterbox")},
+SIMPLE = ("squash", "centre", "letterbox")
+WAYS = {name: [name] for name in SIMPLE} | {
     "squash, centre": ["squash", "centre"],
     "squash, corners": ["squash", *BOXES[3:7]],
     "squash, large corners": ["squash", *BOXES[7:]],
@@ -71,7 +73,6 @@ AVERAGES = {
     "surest": lambda probs: probs[np.arange(len(probs)), probs.max(axis=2).argmax(axis=1)],
 }
 CHOSEN = ("centre, large corners", "surest")  # what `crops` does
-SIMPLE = ("squash", "centre", "letterbox")
 
 
 def predict_boxes(classifier, photos):
@@ -103,27 +104,27 @@ def compare(probs, labels):
     return sorted(rows, key=lambda row: -row["accuracy"])
 
 
-def measure_validation(classifier, data, count):
+def measure_validation(classifier, data):
     """Compare all ways on scenes made of the images that the shipped network was not given."""
     card = read_card()
     _, held_out = split_train_val(data.train_labels, card["recipe"]["val_fraction"], card["seed"])
-    held_out = np.random.default_rng(0).permutation(held_out)[:count]
+    held_out = np.random.default_rng(0).permutation(held_out)[:SCENES]
     scenes = make_scenes(data.train_images[held_out], len(held_out), seed=0)
     return compare(predict_boxes(classifier, scenes), data.train_labels[held_out])
 
 
-def measure_test(classifier, data, count):
+def measure_test(classifier, data):
     """Measure the chosen way and the simple ones on scenes made of test images."""
-    scenes = list(make_scenes(data.test_images, count, seed=1))
+    scenes = list(make_scenes(data.test_images, SCENES, seed=1))
     labels, boxes = data.test_labels[: len(scenes)], predict_boxes(classifier, scenes)
-    probs = [
-        [dict(zip(one.class_names, one.probs, strict=True))[name] for name in CLASS_NAMES]
-        for one in classifier.predict_many(scenes)
+    found = [
+        dict(zip(p.class_names, p.probs, strict=True)) for p in classifier.predict_many(scenes)
     ]
+    probs = np.array([[one[name] for name in CLASS_NAMES] for one in found])
     threshold = classifier.photo_calibration.threshold
     return {
-        "chosen": count_correct(np.array(probs), labels),
-        "answers": measure_answers(labels, np.array(probs), threshold),
+        "chosen": count_correct(probs, labels),
+        "answers": measure_answers(labels, probs, threshold),
     } | {name: count_correct(boxes[:, BOXES.index(name)], labels) for name in SIMPLE}
 
 
@@ -169,15 +170,6 @@ def draw_text(count, rng):
         yield image
 
 
-def draw_digits():
-    """Return scikit-learn's handwritten digits, enlarged."""
-    from sklearn.datasets import load_digits
-
-    for digit in load_digits().images[::4]:
-        image = Image.fromarray(np.uint8(255 - digit * 15.9))
-        yield image.resize((96, 96), Image.Resampling.BICUBIC).convert("RGB")
-
-
 def draw_patterns(count, rng):
     """Draw plain colours, gradients, stripes and noise in turn."""
     y, x = np.mgrid[:96, :96]
@@ -190,11 +182,16 @@ def draw_patterns(count, rng):
 
 def measure_others(classifier):
     """Count the confident predictions of images of none of the classes, by kind."""
+    from sklearn.datasets import load_digits
+
     rng = np.random.default_rng(0)
+    digits = (Image.fromarray(np.uint8(255 - digit * 15.9)) for digit in load_digits().images[::4])
     kinds = {
         "photographs, cut into pieces": cut_pieces(PHOTOGRAPHS),
         "textures, cut into pieces": cut_pieces(TEXTURES),
-        "handwritten digits": draw_digits(),
+        "handwritten digits": (
+            digit.resize((96, 96), Image.Resampling.BICUBIC).convert("RGB") for digit in digits
+        ),
         "rendered text": draw_text(200, rng),
         "colours, gradients, stripes, noise": draw_patterns(200, rng),
     }
@@ -213,29 +210,21 @@ def count_confident(classifier, images):
     }
 
 
-def main():
+def main(part="--validation", folder=""):
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=Path, help="folder with one folder per class, and none")
-    parser.add_argument("--test", action="store_true", help="report on scenes of test images")
-    parser.add_argument("--others", action="store_true", help="images of none of the ten classes")
-    parser.add_argument("--scenes", type=int, default=SCENES)
-    options = parser.parse_args()
-    classifier = Classifier.load()
+    classifier, part = Classifier.load(), part.removeprefix("--")
+    if part == "photos":
+        found = measure_photos(classifier, Path(folder))
+    elif part == "others":
+        found = measure_others(classifier)
+    else:
+        measure = {"validation": measure_validation, "test": measure_test}[part]
+        found = measure(classifier, load_dataset("cifar10"))
     report = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
     report |= {"machine": detect_processor().name, "weights": read_card()["sha256"][:12]}
-    if options.photos:
-        part, found = "photos", measure_photos(classifier, options.photos)
-    elif options.others:
-        part, found = "others", measure_others(classifier)
-    elif options.test:
-        part, found = "test", measure_test(classifier, load_dataset("cifar10"), options.scenes)
-    else:
-        data = load_dataset("cifar10")
-        part, found = "validation", measure_validation(classifier, data, options.scenes)
     print(json.dumps(found, indent=2))
     print("wrote", write_json(FILE, report | {part: found}).name)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

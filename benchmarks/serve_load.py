@@ -20,9 +20,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import psutil
+
+from cifar_utils.inference.samples import list_samples
+from cifar_utils.paths import write_json
+from cifar_utils.runs.machine import detect_processor
 
 FILE = Path(__file__).with_suffix(".json")
 ROOT = FILE.parent.parent
@@ -30,28 +36,26 @@ CLIENTS, SECONDS, THREADS = 50, 60, (1, 2, 4)
 STARTS = 5
 LARGE_UPLOADS, LARGE_BYTES = 12, 24_000_000
 HOSTILE_UPLOADS = 1000
+IMAGE = {"Content-Type": "image/jpeg"}
 
 
 @contextlib.contextmanager
 def serving(threads=4):
     """Serve from an empty folder; gives `(psutil.Process, port, seconds to the first reply)`."""
-    import psutil
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "cifar_utils", "serve", "--port", str(port)]
-    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    words = ["-m", "cifar_utils", "serve", "--port", str(port), "--threads", str(threads)]
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    }
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         process = subprocess.Popen(
-            [*command, "--threads", str(threads)],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": paths},
-            stdout=subprocess.DEVNULL,
+            [sys.executable, *words], cwd=folder, env=env, stdout=subprocess.DEVNULL
         )
         try:
-            while request(port, "GET", "/") != 200:
+            while post(port) != 200:
                 time.sleep(0.005)
             yield psutil.Process(process.pid), port, time.perf_counter() - start
         finally:
@@ -59,18 +63,16 @@ def serving(threads=4):
             process.wait()
 
 
-def request(port, method, path, body=None, kind="image/png"):
-    """Send one request; returns its status, or None if nobody listens yet."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    try:
-        connection.request(method, path, body, {"Content-Type": kind} if body else {})
-        response = connection.getresponse()
-        response.read()
-        return response.status
-    except ConnectionError:
-        return None
-    finally:
-        connection.close()
+def post(port, body=None):
+    """Post a photo, or get the page; returns the status, or None if nobody listens yet."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as link:
+        try:
+            link.request(*(("POST", "/api/predict") if body else ("GET", "/")), body, IMAGE)
+            response = link.getresponse()
+            response.read()
+            return response.status
+        except ConnectionError:
+            return None
 
 
 def watch_memory(process, goes_on):
@@ -87,13 +89,13 @@ def measure_start():
     seconds, memory = [], []
     for _ in range(STARTS):
         with serving() as (process, _, taken):
-            seconds.append(taken)
-            memory.append(process.memory_info().rss)
+            seconds.append(round(taken, 2))
+            memory.append(round(process.memory_info().rss / 1e6))
     return {
         "n": STARTS,
-        "median_seconds": round(statistics.median(seconds), 2),
-        "longest_seconds": round(max(seconds), 2),
-        "memory_mb": round(max(memory) / 1e6),
+        "median_seconds": statistics.median(seconds),
+        "longest_seconds": max(seconds),
+        "memory_mb": max(memory),
     }
 
 
@@ -110,54 +112,36 @@ def measure_load(threads):
 
 def measure_large_uploads():
     """Send large bodies at once; returns what became of them, and of the memory."""
-    statuses = []
-
-    def send(port):
-        statuses.append(request(port, "POST", "/api/predict", bytes(LARGE_BYTES)))
-
-    with serving() as (process, port, _):
-        threads = [threading.Thread(target=send, args=[port]) for _ in range(LARGE_UPLOADS)]
-        for thread in threads:
-            thread.start()
-        peak = watch_memory(process, lambda: any(thread.is_alive() for thread in threads))
-    answered = statuses.count(422)  # zeros are no image
+    with serving() as (process, port, _), ThreadPoolExecutor(LARGE_UPLOADS) as pool:
+        sent = [pool.submit(post, port, bytes(LARGE_BYTES)) for _ in range(LARGE_UPLOADS)]
+        peak = watch_memory(process, lambda: not all(one.done() for one in sent))
+    answered = [one.result() for one in sent].count(422)  # zeros are no image
     found = {"n": LARGE_UPLOADS, "bytes": LARGE_BYTES, "answered": answered}
     return found | {"memory_peak_mb": peak}
 
 
 def run_clients(port):
-    """Ask from fifty threads; print latencies and errors as JSON."""
-    from cifar_utils.inference.samples import list_samples
-
+    """Ask from fifty threads; returns latencies and errors."""
     bodies = [path.read_bytes() for path in list_samples().values()]
-    latencies, errors = [], []
-    end = time.monotonic() + SECONDS
+    latencies, errors, end = [], [], time.monotonic() + SECONDS
 
     def ask(number):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        link = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         while time.monotonic() < end:
             number += 1
             start = time.perf_counter()
             try:
-                body = bodies[number % len(bodies)]
-                connection.request("POST", "/api/predict", body, {"Content-Type": "image/jpeg"})
-                response = connection.getresponse()
-                reply = json.loads(response.read())
-                if response.status != 200 or "label" not in reply["pictures"][0]:
-                    raise ValueError(f"status {response.status}")
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                errors.append(repr(error))
-                connection.close()
-            else:
+                link.request("POST", "/api/predict", bodies[number % len(bodies)], IMAGE)
+                json.loads(link.getresponse().read())["pictures"][0]["label"]
                 latencies.append(time.perf_counter() - start)
+            except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
+                errors.append(repr(error))
+                link.close()
 
-    threads = [threading.Thread(target=ask, args=[number]) for number in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(ask, range(CLIENTS)))
     cuts = statistics.quantiles(latencies, n=100)
-    row = {
+    return {
         "requests": len(latencies) + len(errors),
         "errors": len(errors),
         "first_errors": errors[:3],
@@ -166,18 +150,14 @@ def run_clients(port):
         "longest_ms": round(max(latencies) * 1e3),
         "per_second": round(len(latencies) / SECONDS, 1),
     }
-    print(json.dumps(row))
 
 
-def main(words):
+def main(*words):
     """Measure, print, write."""
-    if words[:1] == ["clients"]:
-        run_clients(int(words[1]))
+    if words[:1] == ("clients",):
+        print(json.dumps(run_clients(int(words[1]))))
         return
-    from cifar_utils.paths import write_json
-    from cifar_utils.runs.machine import detect_processor
-
-    processor, busy = detect_processor(), ", not idle" if words == ["--shared"] else ""
+    processor, busy = detect_processor(), ", not idle" if words == ("--shared",) else ""
     hostile = [sys.executable, str(ROOT / "tests" / "hostile_uploads.py"), str(HOSTILE_UPLOADS)]
     done = subprocess.run(hostile, capture_output=True, text=True, check=True)
     report = {
@@ -194,4 +174,4 @@ def main(words):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

@@ -12,16 +12,7 @@ from cifar_utils.runs.machine import detect_processor
 
 
 def prepare(recipe, images, labels, seed=0):
-    """Build what a training needs.
-
-    Args:
-        recipe: A `runs.Recipe`.
-        images, labels: What is learnt from: uint8 (n, 32, 32, 3), and their classes.
-        seed: Seed of everything.
-
-    Returns:
-        `(model, batches)`: the compiled network, and the `AugmentedBatches`.
-    """
+    """Return the compiled network and the `AugmentedBatches` of a recipe, for uint8 images."""
     training.seed_everything(seed, recipe.deterministic)
     preprocessing = Preprocessing.from_recipe(recipe, seed)
     batches = training.AugmentedBatches(images, labels, recipe.batch_size, preprocessing)
@@ -34,12 +25,6 @@ def prepare(recipe, images, labels, seed=0):
 
 def train(recipe, dataset, seed=0, callbacks=()):
     """Train once, and measure on the images held out. The test set is not used.
-
-    Args:
-        recipe: A `runs.Recipe` with a `val_fraction` above zero.
-        dataset: A `data.Dataset`.
-        seed: Seed of everything.
-        callbacks: More Keras callbacks.
 
     Returns:
         A dict of `seconds`, from uint8 arrays to the final weights, `accuracy` by one view and
@@ -60,11 +45,11 @@ def train(recipe, dataset, seed=0, callbacks=()):
     seconds = time.perf_counter() - start
     model = models.unfuse(model)
     probs = [training.predict_probs(model, view) for view in make_views(images, "six")]
-    one, six = (
-        round(float(np.mean(views.argmax(axis=1) == labels)), 5)
-        for views in (probs[0], average_views(np.array(probs), "six"))
-    )
-    return {"seconds": round(seconds, 2), "accuracy": one, "accuracy_tta": six}
+    views = {"accuracy": probs[0], "accuracy_tta": average_views(np.array(probs), "six")}
+    return {"seconds": round(seconds, 2)} | {
+        name: round(float(np.mean(view.argmax(axis=1) == labels)), 5)
+        for name, view in views.items()
+    }
 
 
 def train_missing(wanted, rows, dataset, save):

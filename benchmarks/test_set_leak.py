@@ -46,10 +46,6 @@ def compare_choices(correct, val_accuracy, n):
         correct: Correct predictions on the test images, by epoch.
         val_accuracy: Accuracy on the images held out, by epoch.
         n: Number of test images.
-
-    Returns:
-        A JSON-ready dict: for each choice the epoch and its test accuracy with a 95 % interval;
-        `leak`, what the test set's own choice adds; and both accuracies by epoch.
     """
     epochs = {
         "last epoch": len(correct) - 1,

@@ -10,6 +10,7 @@ matrix product, the most that the processor gives. First steps, which compile, a
 a table and writes `benchmarks/training_speed.json`. Run it on an idle machine.
 """
 
+import dataclasses
 import datetime
 import importlib.util
 import itertools
@@ -23,10 +24,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent
-ORIGINAL = "original script"
-PEAK = "matrix product"
-TORCH = ", PyTorch"
+ORIGINAL, PEAK, TORCH = "original script", "matrix product", ", PyTorch"
 SECONDS = 10.0  # for how long each contender is measured at each image size, two steps at least
 SKIPPED_CALLS = 2  # at each size: the first ones compile and set up
 MATRIX_SIDE = 4096  # 67 MB in float32: more than the caches hold
@@ -35,7 +33,7 @@ PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "torch")
 # ---------- what a process measures ---------------------------------------------------------------
 
 
-def measure_peak(side=MATRIX_SIDE, repeats=5):
+def measure_peak():
     """Yield one dict per number format: `precision` and the fastest product's `gflops`."""
     from cifar_utils.backend import keras  # before TensorFlow: it switches oneDNN's kernels on
     from cifar_utils.runs.machine import detect_processor
@@ -44,90 +42,75 @@ def measure_peak(side=MATRIX_SIDE, repeats=5):
 
     keras.utils.set_random_seed(0)
     for precision in ("float32", "bfloat16")[: 1 + detect_processor().bf16]:
-        matrix = tf.cast(tf.random.normal((side, side)), precision)
+        matrix = tf.cast(tf.random.normal((MATRIX_SIDE, MATRIX_SIDE)), precision)
         times = []
-        for _ in range(repeats + 1):  # the first one sets things up
+        for _ in range(6):  # the first one sets things up
             start = time.perf_counter()
             float(tf.matmul(matrix, matrix)[0, 0])  # waits for the result
             times.append(time.perf_counter() - start)
-        yield {"precision": precision, "gflops": round(2 * side**3 / min(times[1:]) / 1e9, 1)}
+        gflops = 2 * MATRIX_SIDE**3 / min(times[1:]) / 1e9
+        yield {"precision": precision, "gflops": round(gflops, 1)}
 
 
-def find_first_epochs(recipe):
-    """Return the first epoch, from 0, of each image size of a recipe, by size."""
-    from cifar_utils.data.preprocessing import spread_sizes
-
-    sizes = spread_sizes(recipe.sizes, recipe.epochs)
-    return {size: sizes.index(size) for size in dict.fromkeys(sizes)}
-
-
-def make_step_timer(model, n_images, batch_size, seconds):
-    """Return a callback that times a `fit` call by call and stops it, and the list it fills.
+def time_recipe(recipe, images, labels, epochs, seconds):
+    """Yield one dict per image size: `size`, `images` and the `seconds` that they took.
 
     Args:
-        model: What `fit` trains.
-        n_images: Number of training images.
-        batch_size: Images per step.
-        seconds: For how long to time, two calls at least, after `SKIPPED_CALLS`.
-
-    Returns:
-        `(callback, marks)`: one pair `(images so far, time in seconds)` per timed call, the first
-        one at the end of the last call that is skipped.
+        recipe: A `runs.Recipe`.
+        images, labels: What is learnt from: uint8 (n, 32, 32, 3), and their classes.
+        epochs: An epoch of each image size, from 0, by size.
+        seconds: For how long to train each, two calls at least.
     """
-    from cifar_utils.backend import keras
-
-    marks, calls = [], itertools.count(1)
-
-    def mark(step, logs=None):
-        """Note the time at the end of a call, which may take several steps."""
-        if next(calls) >= SKIPPED_CALLS:
-            marks.append((min((step + 1) * batch_size, n_images), time.perf_counter()))
-        if len(marks) > 2 and marks[-1][1] - marks[0][1] >= seconds:
-            model.stop_training = True
-
-    return keras.callbacks.LambdaCallback(on_train_batch_end=mark), marks
-
-
-def time_recipe(recipe, images, labels, seconds):
-    """Yield one dict per image size: `size`, `images` and the `seconds` that they took."""
     from short_training import prepare
 
+    from cifar_utils.backend import keras
     from cifar_utils.training import FollowEpoch
 
     model, batches = prepare(recipe, images, labels)
-    for size, epoch in find_first_epochs(recipe).items():
-        timer, marks = make_step_timer(model, len(images), recipe.batch_size, seconds)
+    for size, epoch in epochs.items():
+        marks = []  # images so far and the time, at the end of each call of one or more steps
+
+        def mark(step, logs=None, marks=marks):
+            done = min((step + 1) * recipe.batch_size, len(images))
+            marks.append((done, time.perf_counter()))
+            timed = marks[SKIPPED_CALLS - 1 :]
+            if len(timed) > 2 and timed[-1][1] - timed[0][1] >= seconds:
+                model.stop_training = True
+
         model.fit(
             batches.stream(),
             epochs=epoch + 1,
             initial_epoch=epoch,
             shuffle=False,
             verbose=0,
-            callbacks=[FollowEpoch(batches), timer],
+            callbacks=[
+                FollowEpoch(batches),
+                keras.callbacks.LambdaCallback(on_train_batch_end=mark),
+            ],
         )
-        (before, start), *_, (after, end) = marks
+        (before, start), *_, (after, end) = marks[SKIPPED_CALLS - 1 :]
         yield {"size": size, "images": after - before, "seconds": round(end - start, 3)}
 
 
 def measure_recipe(name):
     """Yield what `time_recipe` does for CIFAR-10, and `precision` and `epoch_images`."""
     from cifar_utils.data import load_dataset
-    from cifar_utils.data.preprocessing import Preprocessing
+    from cifar_utils.data.preprocessing import Preprocessing, spread_sizes
     from cifar_utils.runs import get_recipe
     from cifar_utils.training import choose_precision
 
     recipe, data = get_recipe(name.removesuffix(TORCH)), load_dataset("cifar10")
-    precision = choose_precision(recipe.precision)
+    # What "auto" is found out to be, once: another backend measures it.
+    recipe = dataclasses.replace(recipe, precision=choose_precision(recipe.precision))
     part, _ = Preprocessing.from_recipe(recipe, seed=0).split(data.train_labels)
-    given = data.train_images[part], data.train_labels[part]
+    sizes = spread_sizes(recipe.sizes, recipe.epochs)
+    time_it = time_recipe
     if name.endswith(TORCH):
-        from torch_fast_network import time_recipe as time_in_torch
-
-        rows = time_in_torch(recipe, *given, find_first_epochs(recipe), precision, SECONDS)
-    else:
-        rows = time_recipe(recipe, *given, SECONDS)
-    for row in rows:
-        yield row | {"precision": precision, "epoch_images": len(part)}
+        from torch_fast_network import time_recipe as time_it
+    common = {"precision": recipe.precision, "epoch_images": len(part)}
+    epochs = {size: sizes.index(size) for size in sizes}
+    for row in time_it(recipe, data.train_images[part], data.train_labels[part], epochs, SECONDS):
+        yield row | common
 
 
 # ---------- what the numbers mean -----------------------------------------------------------------
@@ -138,14 +121,8 @@ def count_flops(recipe, size):
 
     Forward, the gradient of the weights where they are trained, and that of the inputs where
     something before them is trained: three times the forward pass, less what is never computed.
-    Normalisation, activations, pooling and the optimizer are left out: a few percent.
-
-    Args:
-        recipe: A `runs.Recipe`.
-        size: Side of the image in pixels.
-
-    Returns:
-        Floating-point operations: a multiplication and an addition are two.
+    Normalisation, activations, pooling and the optimizer are left out: a few percent. A
+    multiplication and an addition are two operations.
     """
     from cifar_utils import models
 
@@ -161,52 +138,34 @@ def count_flops(recipe, size):
     return total
 
 
-def summarise_original(measured):
-    """Return the row of the original script: its medians over the epochs with all images."""
-    epochs = [epoch for one in measured for epoch in one]
-    most = max(epoch["images"] for epoch in epochs)
-    full = [epoch for epoch in epochs if epoch["images"] == most]
-    seconds, whole = (
-        statistics.median(epoch[part] for epoch in full)
-        for part in ("train_seconds", "epoch_seconds")
-    )
-    row = {"contender": ORIGINAL, "size": 32, "precision": "float32", "epoch_images": most}
-    speed = {"images_per_second": round(most / seconds), "epoch_seconds": round(whole, 2)}
-    return row | speed | {"n": len(full)}
-
-
-def summarise_contender(name, measured):
-    """Return one row per image size: the medians over the rounds."""
-    groups = {}
-    for row in itertools.chain.from_iterable(measured):
-        groups.setdefault(row["size"], []).append(row)
-    summary = []
-    for size, rows in groups.items():
-        speed = statistics.median(row["images"] / row["seconds"] for row in rows)
-        row = {"contender": name, "size": size}
-        row |= {key: rows[0][key] for key in ("precision", "epoch_images")}
-        row["images_per_second"] = round(speed, 1)
-        row["epoch_seconds"] = round(row["epoch_images"] / speed, 2)
-        summary.append(row | {"n": len(rows)})
-    return summary
-
-
 def summarise(rounds):
     """Return `(peak, rows)`: GFLOP/s by number format, and one row per contender and image size."""
+    import original_script
+
     from cifar_utils.runs import get_recipe
 
-    peak = {}
+    peak, rows = {}, []
     for row in itertools.chain.from_iterable(rounds[PEAK]):
         peak[row["precision"]] = max(row["gflops"], peak.get(row["precision"], 0))
-    rows = [summarise_original(rounds[ORIGINAL])]
-    for name, measured in rounds.items():
-        if name not in (PEAK, ORIGINAL):
-            rows += summarise_contender(name, measured)
+    for name in [ORIGINAL, *(name for name in rounds if name not in (PEAK, ORIGINAL))]:
+        found = list(itertools.chain.from_iterable(rounds[name]))
+        if name == ORIGINAL:
+            row = {"contender": name, "size": 32, "precision": "float32"}
+            row |= original_script.summarise(found)
+            del row["documented_seconds"]
+            rows.append(row)
+            continue
+        for size in dict.fromkeys(row["size"] for row in found):
+            own = [row for row in found if row["size"] == size]
+            speed = statistics.median(row["images"] / row["seconds"] for row in own)
+            row = {"contender": name, "size": size}
+            row |= {key: own[0][key] for key in ("precision", "epoch_images")}
+            row["images_per_second"] = round(speed, 1)
+            row["epoch_seconds"] = round(row["epoch_images"] / speed, 2)
+            rows.append(row | {"n": len(own)})
     for row in rows:
-        recipe = (
-            "baseline" if row["contender"] == ORIGINAL else row["contender"].removesuffix(TORCH)
-        )
-        speed, flops = row["images_per_second"], count_flops(get_recipe(recipe), row["size"])
+        name = "baseline" if row["contender"] == ORIGINAL else row["contender"].removesuffix(TORCH)
+        speed, flops = row["images_per_second"], count_flops(get_recipe(name), row["size"])
         row["ratio_to_documented"] = round(speed / rows[0]["images_per_second"], 2)
         row["flops_per_image"] = flops
         row["share_of_peak"] = round(speed * flops / 1e9 / peak[row["precision"]], 3)
@@ -232,7 +191,7 @@ def measure(name):
     backend = "torch" if name.endswith(TORCH) else "tensorflow"
     script, word = ("original_script", "print") if name == ORIGINAL else ("training_speed", name)
     done = subprocess.run(
-        [sys.executable, str(FOLDER / f"{script}.py"), word],
+        [sys.executable, str(Path(__file__).with_name(f"{script}.py")), word],
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,

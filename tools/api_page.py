@@ -22,13 +22,8 @@ FOR_USERS = {  # besides what notebooks import
     "cifar_utils.inference": ("Classifier", "Prediction", "load_pretrained"),
     "cifar_utils.data": ("Dataset", "load_dataset", "load_local_dataset", "CLASS_NAMES"),
     "cifar_utils.apps.web.app": ("create_app",),
-    "cifar_utils.errors": (
-        "CifarError",
-        "DataError",
-        "ImageError",
-        "ModelError",
-        "ParameterError",
-        "RunError",
+    "cifar_utils.errors": tuple(
+        "CifarError DataError ImageError ModelError ParameterError RunError".split()
     ),
 }
 INTRODUCTION = """\
@@ -42,20 +37,18 @@ when they are first used. This page is written by `python tools/api_page.py` fro
 
 def render_page() -> str:
     """Return the text of the page."""
-    surface = {module: set(names) for module, names in FOR_USERS.items()}
+    surface = {"cifar_utils": dict(TOP)}
+    for module, names in FOR_USERS.items():
+        surface[module] = dict.fromkeys(names, module)
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         for module, name in find_imports(read_code(path)):
-            surface.setdefault(module, set()).add(name)
-    parts = [INTRODUCTION, _render_table("cifar_utils", TOP)]
-    for module in sorted(surface):
-        parts.append(_render_table(module, dict.fromkeys(sorted(surface[module]), module)))
+            surface.setdefault(module, {}).setdefault(name, module)
+    parts = [INTRODUCTION]
+    for module, homes in sorted(surface.items()):
+        names = homes if module == "cifar_utils" else sorted(homes)
+        rows = [f"| `{name}` | {find_purpose(homes[name], name)} |" for name in names]
+        parts.append("\n".join([f"## {module}\n", "| name | purpose |", "|---|---|", *rows, ""]))
     return "\n".join(parts)
-
-
-def _render_table(module, homes):
-    """Return the section of one module, from a dict of its names and where each is defined."""
-    rows = [f"| `{name}` | {find_purpose(home, name)} |" for name, home in homes.items()]
-    return "\n".join([f"## {module}\n", "| name | purpose |", "|---|---|", *rows, ""])
 
 
 def read_code(path) -> ast.Module:
@@ -68,7 +61,7 @@ def read_code(path) -> ast.Module:
 def find_imports(tree):
     """Yield `(module, name)` for all that code takes from the package.
 
-    Of a module that is imported whole, such as `plots`, these are the attributes that are used.
+    Of a module that is imported whole, such as `plots`, these are its names that are used.
     """
     modules = {}
     for node in ast.walk(tree):
@@ -80,8 +73,8 @@ def find_imports(tree):
                 elif (node.module, alias.name) != ("cifar_utils.backend", "keras"):
                     yield node.module, alias.name
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if node.value.id in modules:
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) in modules:
+            if not find_source(f"{modules[node.value.id]}.{node.attr}"):
                 yield modules[node.value.id], node.attr
 
 
@@ -93,34 +86,20 @@ def find_source(module):
 
 
 def find_purpose(module, name) -> str:
-    """Return the first sentence of a name's docstring, or of the comment above a constant.
-
-    Raises:
-        LookupError: If the module has no such name.
-    """
+    """Return the first sentence of a name's docstring, or of the comment above a constant."""
     source = find_source(module)
     # A room's face loads its names when they are first used: they are in one of its modules.
-    files = sorted(source.parent.glob("*.py")) if source.name == "__init__.py" else []
-    for file in (source, *files):
-        purpose = _read_purpose(file.read_text(encoding="utf-8"), name)
-        if purpose:
-            return purpose
-    raise LookupError(f"{module} has no {name}.")
-
-
-def _read_purpose(text, name):
-    """Return the purpose of a name that a source defines or imports; None if it does neither."""
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
-        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
-            return find_purpose(node.module, name)
-        if isinstance(node, ast.Assign):
-            leaves = [leaf for target in node.targets for leaf in ast.walk(target)]
-            if name in {leaf.id for leaf in leaves if isinstance(leaf, ast.Name)}:
+    files = sorted(source.parent.rglob("*.py")) if source.name == "__init__.py" else []
+    for text in (file.read_text(encoding="utf-8") for file in (source, *files)):
+        for node in ast.parse(text).body:
+            if getattr(node, "name", None) == name:
+                return (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
+            if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
+                return find_purpose(node.module, name)
+            if isinstance(node, ast.Assign) and re.match(rf".*\b{name}\b.* =", ast.unparse(node)):
                 above = text.splitlines()[node.lineno - 2]
                 return above.removeprefix("# ") if above.startswith("# ") else "A constant."
-    return None
+    raise LookupError(f"{module} has no {name}.")
 
 
 if __name__ == "__main__":

@@ -72,16 +72,9 @@ def ratio(values):
     return f"{1 / median:.1f} times" if median < 1 else f"1/{median:.{0 if median >= 10 else 1}f}"
 
 
-def processor(info):
-    """Write on what a run trained: "2 cores of AMD EPYC, bfloat16"."""
-    cores = f"{info['threads']} core{'s' * (info['threads'] > 1)} of {info['device']}"
-    busy = ", not idle" if info.get("shared_machine") else ""
-    return f"{cores}{busy}, {info.get('precision', 'float32')}"
-
-
 def summarise(runs):
     """Write accuracy, six views, training time, ratio and machine of one or more runs."""
-    metrics = [run.read_json("metrics.json") for run in runs]
+    metrics, info = [run.read_json("metrics.json") for run in runs], runs[0].info
     accuracy = [one["accuracy"] for one in metrics]
     six = [one["tta"]["accuracy"] for one in metrics if "tta" in one]
     seconds = statistics.median(run.info["seconds"]["training"] for run in runs)
@@ -90,7 +83,15 @@ def summarise(runs):
         reached = [interval(part[0]) if part else NONE for part in (accuracy, six)]
     else:
         reached = [spread([entry["value"] for entry in part]) for part in (accuracy, six)]
-    return [*reached, duration(seconds), ratio(ratios), processor(runs[0].info)]
+    cores = f"{info['threads']} core{'s' * (info['threads'] > 1)} of {info['device']}"
+    cores += ", not idle" * ("shared_machine" in info)
+    machine = f"{cores}, {info.get('precision', 'float32')}"
+    return [*reached, duration(seconds), ratio(ratios), machine]
+
+
+def keep_plain(name):
+    """Return the reference runs of a recipe as it is."""
+    return [run for run in list_references(name) if not run.changes]
 
 
 COLUMNS = "test accuracy | six views | training time | of the original script's time | machine"
@@ -100,8 +101,8 @@ def make_recipes():
     """One row per recipe."""
     rows = []
     for name, recipe in RECIPES.items():
-        kept = [run for run in list_references(name) if not run.changes]
-        rows.append(" | ".join([f"`{name}`", f"{recipe.epochs} | {len(kept)}", *summarise(kept)]))
+        kept = keep_plain(name)
+        rows.append(" | ".join([f"`{name}` | {recipe.epochs} | {len(kept)}", *summarise(kept)]))
     return table(f"recipe | epochs | seeds | {COLUMNS}", rows)
 
 
@@ -117,31 +118,28 @@ def make_runs():
 def render_docstrings(text):
     """Return `recipes.py` with the last paragraph of each recipe's docstring made anew."""
     for name in RECIPES:
-        kept = [run for run in list_references(name) if not run.changes]
+        kept = keep_plain(name)
         accuracy, six, seconds, times, machine = summarise(kept)
         views = "" if six == NONE else f", {six} with six views"
-        of = f"; {times} of the original script's time".replace("times of", "times")
-        told = (
+        of = "" if times == NONE else f"; {times} of the original script's time"
+        told = space(
             f"Measured: {accuracy} on the test set{views} (n = {len(kept)}); {seconds} of training"
+            f" on {machine}{of.replace('times of', 'times')}."
         )
-        told = space(f"{told} on {machine}{'' if times == NONE else of}.")
-        start = text.rindex("    Measured: ", 0, text.index(f'\n    name: str = "{name}"\n'))
         filled = textwrap.indent(textwrap.fill(told, 96), "    ") + "\n"
+        start = text.rindex("    Measured: ", 0, text.index(f'\n    name: str = "{name}"\n'))
         text = text[:start] + filled + text[text.index('    """', start) :]
     return text
 
 
 def make_reproduction():
     """The three numbers of the original system, and those of `baseline`."""
-    kept = {run.title: run.read_json("metrics.json") for run in list_references("baseline")}
-    rows = [
-        " | ".join(
-            [name.replace("_weighted", ", weighted"), f"{value:.2%}"]
-            + [interval(metrics[name]) for metrics in kept.values()]
-        )
-        for name, value in DOCUMENTED.items()
-    ]
-    header = " | ".join(f"`baseline`, {title}" for title in kept)
+    kept = list_references("baseline")
+    rows = []
+    for name, value in DOCUMENTED.items():
+        reached = [interval(run.read_json("metrics.json")[name]) for run in kept]
+        rows.append(" | ".join([name.replace("_weighted", ", weighted"), f"{value:.2%}", *reached]))
+    header = " | ".join(f"`baseline`, {run.title}" for run in kept)
     return table(f"test metric | original | {header}", rows)
 
 
@@ -155,11 +153,11 @@ def make_leak():
 def make_steps():
     """Images per second of the training steps, by recipe and image size."""
     measured = read("training_speed")
-    row = (
+    rows = [
         "{contender} | {precision} | {size} | {images_per_second:,.0f} | {epoch_seconds:.1f} s |"
-        " {ratio_to_documented:.2f} | {share_of_peak:.0%}"
-    )
-    rows = [row.format(**one) for one in measured["summary"]]
+        " {ratio_to_documented:.2f} | {share_of_peak:.0%}".format(**one)
+        for one in measured["summary"]
+    ]
     peak = ", ".join(f"{gflops:,.0f} GFLOP/s ({name})" for name, gflops in measured["peak"].items())
     header = "training | format | pixels | images per second | an epoch"
     return table(f"{header} | of the original script's speed | share of peak", rows) + (
@@ -222,15 +220,16 @@ def make_photographs():
         "{crops} | {average} | {accuracy:.1%} | {coverage:.1%}".format(**row)
         for row in measured["validation"]
     ]
-    photos = [
-        f"{row['kind'].replace('none', 'none of the ten: photographs')} | {row['n']} |"
-        f" {row.get('right', NONE)} | {row['answered']} | {row.get('right_of_answered', NONE)}"
-        for row in measured["photos"]
+    others = [
+        {"kind": f"none of the ten: {kind}", "n": row["n"], "answered": row["confident"]}
+        for kind, row in measured["others"].items()
     ]
-    for kind, row in measured["others"].items():
-        photos.append(
-            f"none of the ten: {kind} | {row['n']} | {NONE} | {row['confident']} | {NONE}"
-        )
+    photos = [
+        f"{row['kind'].replace('none', 'none of the ten: photographs', row['kind'] == 'none')} |"
+        f" {row['n']} | {row.get('right', NONE)} | {row['answered']} |"
+        f" {row.get('right_of_answered', NONE)}"
+        for row in measured["photos"] + others
+    ]
     confident = measured["test"].pop("answers")
     told = ", ".join(f"{name} {one['accuracy']:.1%}" for name, one in measured["test"].items())
     told = (

@@ -6,13 +6,12 @@ Opens the widget in Voilà and the page on a free port, lets Chromium classify t
 writes `widget.png` and `page.png` into `outputs/reference/screenshots/`.
 """
 
-import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -20,36 +19,14 @@ from pathlib import Path
 from PIL import Image
 
 import cifar_utils.apps
+from cifar_utils.apps.web.app import create_app
+from cifar_utils.apps.web.server import open_server
+from cifar_utils.inference import Classifier
 from cifar_utils.inference.samples import list_samples
 from cifar_utils.paths import atomic_path, project_root
 
 FOLDER = project_root() / "outputs" / "reference" / "screenshots"
 COLOURS = 256  # of the PNG's palette: a third of the bytes, and no difference to see
-
-
-@contextlib.contextmanager
-def serving(*arguments, folder=None):
-    """Start a server on a free port; gives its address once it answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", *arguments, f"--port={port}"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, cwd=folder, **quiet)
-    try:
-        url, end = f"http://127.0.0.1:{port}/", time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(url, timeout=30).close()
-                break
-            except OSError:
-                if time.monotonic() > end or process.poll() is not None:
-                    sys.exit(f"Error: {arguments[0]} does not answer.")
-                time.sleep(0.2)
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def show_widget(page):
@@ -89,17 +66,31 @@ def main():
     from playwright.sync_api import sync_playwright
 
     found = os.environ.get("CHROMIUM_PATH") or shutil.which("chromium") or shutil.which("chrome")
-    app = Path(cifar_utils.apps.__file__).with_name("app.ipynb")
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        (Path(folder) / "Images").mkdir()
-        for path in list_samples().values():
-            shutil.copy(path, Path(folder) / "Images")
-        with serving("cifar_utils", "serve", folder=folder) as url:
+    images = Path(tempfile.mkdtemp())
+    for path in list_samples().values():
+        shutil.copy(path, images)
+    server = open_server(create_app(Classifier.load(), images), "127.0.0.1", 0, 4)
+    threading.Thread(target=server.run, daemon=True).start()
+    app, address = Path(cifar_utils.apps.__file__).with_name("app.ipynb"), "http://127.0.0.1:8866/"
+    voila = subprocess.Popen(
+        [sys.executable, "-m", "voila", str(app), "--no-browser"], stderr=subprocess.DEVNULL
+    )
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+            url = f"http://127.0.0.1:{server.effective_port}/"
             take(browser, url, show_page, "page.png", width=1280, height=1200)
-        with serving("voila", str(app), "--no-browser") as url:
-            take(browser, url, show_widget, "widget.png", width=900, height=820)
-        browser.close()
+            while voila.poll() is None:
+                try:
+                    urllib.request.urlopen(address, timeout=30).close()
+                    break
+                except OSError:
+                    time.sleep(0.2)
+            take(browser, address, show_widget, "widget.png", width=900, height=820)
+            browser.close()
+    finally:
+        voila.terminate()
+        shutil.rmtree(images)
 
 
 if __name__ == "__main__":

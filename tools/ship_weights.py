@@ -61,15 +61,7 @@ def choose_run(runs):
 
 
 def make_card(run, engine):
-    """Evaluate a network on the held-out and the test images, and describe it.
-
-    Args:
-        run: The run that it comes from.
-        engine: Runs the file that will ship.
-
-    Returns:
-        The card, JSON-ready.
-    """
+    """Evaluate a run's network by the engine of its exported file; returns the card."""
     from cifar_utils.inference.export import fit_calibrations, make_classifier
 
     data, info = run.dataset, run.info
@@ -121,18 +113,15 @@ def describe_file(name, content):
 def render_card(card):
     """Return the model card as Markdown."""
     data = card["data"]
-    kind = (
-        "the official archive"
-        if data["official_archive"]
-        else ("a copy that is not byte-identical to the official archive")
-    )
+    official = data["official_archive"]
+    kind = "the" if official else "a copy that is not byte-identical to the"
     lines = [
         f"# Model card: `{card['name']}`",
         "",
         f"`load_pretrained({card['name']!r})` of `cifar_utils.inference.pretrained`. Written by"
         " `tools/ship_weights.py`.",
         "",
-        f"- **Data:** {data['name']}, {kind} (`{data['fingerprint']}`);"
+        f"- **Data:** {data['name']}, {kind} official archive (`{data['fingerprint']}`);"
         f" {data['training_images']:,} training images, {data['held_out']:,} held out.",
         f"- **Training:** recipe `{card['name']}`, seed {card['seed']},"
         f" {card['train_seconds']:,.0f} s on {card['trained_on']}."

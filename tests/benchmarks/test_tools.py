@@ -57,12 +57,12 @@ def test_finished_runs_are_kept_summarised_and_told_apart(reference_folder, tmp_
     assert (changed["accuracy"], changed["accuracy_tta"]) == ("0.8", "0.85")
 
 
-@pytest.mark.parametrize("changes", [{"dataset": "synthetic"}, {"status": "interrupted"}])
-def test_what_is_no_result_is_not_kept(changes, reference_folder, tmp_path):
-    run = make_finished_run(tmp_path / "run", changes.get("dataset", "cifar10"))
-    run.write_json("run.json", run.info | {"status": changes.get("status", "done")})
-    with pytest.raises(RunError, match="'run'"):
-        references.keep_run(run)
+def test_what_is_no_result_is_not_kept(reference_folder, tmp_path):
+    for dataset, status in (("synthetic", "done"), ("cifar10", "interrupted")):
+        run = make_finished_run(tmp_path / "run", dataset)
+        run.write_json("run.json", run.info | {"status": status})
+        with pytest.raises(RunError, match="'run'"):
+            references.keep_run(run)
     assert not reference_folder.exists()
 
 
@@ -96,18 +96,12 @@ def test_a_model_card_is_what_its_numbers_say(name):
     assert text == ship_weights.render_card(read_card(name))
 
 
-def make_trained_run(folder, accuracy, **changes):
-    """Write what a trained run leaves for the choice of the best."""
-    run = make_finished_run(folder, val_fraction=0.1, **changes)
-    write_text(run.path("history.csv"), f"epoch,val_accuracy\n1,0.99\n2,{accuracy}\n")
-    return run
-
-
 def test_the_best_in_its_last_epoch_ships(tmp_path):
-    runs = [make_trained_run(tmp_path / name, x) for name, x in [("a", 0.9), ("b", 0.94)]]
+    runs = []
+    for name, accuracy in (("a", 0.9), ("b", 0.94)):
+        runs.append(make_finished_run(tmp_path / name, val_fraction=0.1))
+        write_text(runs[-1].path("history.csv"), f"epoch,val_accuracy\n1,0.99\n2,{accuracy}\n")
     assert ship_weights.choose_run(runs).name == "b"
-    with pytest.raises(RunError, match="'c'"):
-        ship_weights.choose_run([make_trained_run(tmp_path / "c", 0.95, dataset="synthetic")])
     few = make_finished_run(tmp_path / "d", val_fraction=0.03)
     with pytest.raises(RunError, match="2,000 images"):
         ship_weights.choose_run([few])

@@ -4,12 +4,10 @@ import base64
 import io
 import re
 import shutil
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile_files import make_tiled_tiff
 from PIL import Image
 
 from cifar_utils.apps.web.app import create_app
@@ -29,18 +27,13 @@ def classifier():
 
 
 @pytest.fixture(scope="module")
-def app(classifier, tmp_path_factory):
-    """The application, with a folder of two photos: a cat, a cup of coffee."""
+def client(classifier, tmp_path_factory):
+    """A client of the application, with a folder of two photos: a cat, a cup of coffee."""
     path = tmp_path_factory.mktemp("web") / "Images"
     path.mkdir()
     for sample in (CAT, COFFEE):
         shutil.copy(sample, path)
-    return create_app(classifier, path)
-
-
-@pytest.fixture
-def client(app):
-    return app.test_client()
+    return create_app(classifier, path).test_client()
 
 
 def upload(*files, field="file"):
@@ -49,10 +42,10 @@ def upload(*files, field="file"):
     return {field: [(io.BytesIO(data), name) for name, data in pairs]}
 
 
-def encode(width, height, kind="PNG", mode="RGB", **options):
+def encode(width, height, kind="PNG", mode="RGB"):
     """Return a black photo's bytes."""
     buffer = io.BytesIO()
-    Image.new(mode, (width, height)).save(buffer, kind, **options)
+    Image.new(mode, (width, height)).save(buffer, kind)
     return buffer.getvalue()
 
 
@@ -63,7 +56,6 @@ def open_data_url(text):
 
 def test_the_page_lists_the_folder_as_thumbnails_with_a_button(client):
     page = client.get("/")
-    assert page.status_code == 200
     assert re.findall(r'name="image" value="([^"]+)"', page.text) == ["cat.jpg", "coffee.jpg"]
     for address in re.findall(r'src="(/thumbnails/[^"]+)"', page.text):
         thumbnail = client.get(address.replace("&amp;", "&"))
@@ -83,15 +75,13 @@ def test_scripts_and_styles_come_from_the_app_itself(client):
 
 
 def test_without_javascript_the_page_shows_the_answers(client):
-    page = client.post(
-        "/predict", data=upload(COFFEE, TEXT) | {"image": "cat.jpg", "heat_map": "1"}, **FORM
-    )
+    data = upload(COFFEE, TEXT) | {"image": "cat.jpg", "heat_map": "1"}
+    page = client.post("/predict", data=data, **FORM)
     assert page.status_code == 200
     assert re.search(r'data-slot="label">cat<', page.text)
     assert 'class="heat"' in page.text
     assert "data:image/png;base64," in page.text  # the 32×32 view
     assert '<li class="card answer unsure">' in page.text
-    assert "perhaps none of the ten things" in page.text
     assert "notes.txt</bdi> was not classified" in page.text
     nothing = client.post("/predict", data={"heat_map": "1"}, **FORM)
     assert (nothing.status_code, "Choose one" in nothing.text) == (400, True)
@@ -124,63 +114,29 @@ def test_the_apis_answer_is_that_of_the_classifier(client, classifier):
     row = client.post("/api/predict?top=4", data=upload(CAT)).get_json()["pictures"][0]
     expected = classifier.predict(CAT)
     shared = expected.to_dict("cat.jpg", 4)
-    assert row["name"] == shared.pop("picture")
+    assert (row["name"], row["label"]) == (shared.pop("picture"), "cat")
     assert shared.items() <= row.items()
-    assert row["label"] == "cat"
     assert row["box"] == list(expected.box)
-    assert row["size"] == list(Image.open(CAT).size)
     view = open_data_url(row["view"])
     assert (view.size, view.tobytes()) == ((32, 32), expected.view.tobytes())
-    large = encode(3000, 3000, "JPEG")
-    row = client.post("/api/predict", data=large, content_type="image/jpeg").get_json()
-    assert row["pictures"][0]["label"] == classifier.predict(large).label
+    for kind in ("image/jpeg", "application/octet-stream"):  # the photo as the body
+        answer = client.post("/api/predict", data=CAT.read_bytes(), content_type=kind)
+        assert answer.get_json()["pictures"][0]["label"] == "cat"
+    clear = client.post("/api/predict", data=upload(("a.png", encode(64, 64, mode="RGBA"))))
+    assert "transparent" in clear.get_json()["pictures"][0]["note"]
 
 
-@pytest.mark.parametrize("kind", ["image/jpeg", "application/octet-stream"])
-def test_a_raw_body_is_a_photo(client, kind):
-    answer = client.post("/api/predict", data=CAT.read_bytes(), content_type=kind)
-    assert answer.get_json()["pictures"][0]["label"] == "cat"
-
-
-@pytest.mark.parametrize("field", ["image", "images", "file[]", "files", "file[0]", "Photo"])
-def test_the_usual_names_of_a_field_are_accepted(client, field):
-    answer = client.post("/api/predict", data=upload(CAT, field=field) | {"top": "1"})
-    (row,) = answer.get_json()["pictures"]
-    assert row["classes"] == [{"class": "cat", "probability": row["probability"]}]
-
-
-def test_a_field_that_is_unknown_or_holds_no_file_is_named(client):
-    def ask(data):
+def test_fields_go_by_their_usual_names_and_others_are_named(client):
+    for field in ("images", "file[0]", "Photo"):
+        answer = client.post("/api/predict", data=upload(CAT, field=field) | {"top": "1"})
+        (row,) = answer.get_json()["pictures"]
+        assert row["classes"] == [{"class": "cat", "probability": row["probability"]}]
+    for data in (upload(CAT, field="foto"), {"foto": "x"}, {"file": "cat.jpg"}):  # no @ for curl
         answer = client.post("/api/predict", data=data, **FORM)
-        return answer.status_code, answer.get_json()["error"]
-
-    for data in (
-        upload(CAT, field="foto"),
-        {"foto": "x"},
-        {"image": "a"} | upload(CAT, field="foto"),
-    ):
-        status, error = ask(data)
-        assert (status, bool(re.search("'foto'.*'file'", error))) == (400, True)
-    status, error = ask({"file": "cat.jpg"})  # curl without the @
-    assert (status, "'file' holds text" in error) == (400, True)
-    status, error = ask({"file": "x" * 200_000})
-    assert (status, "file name" in error) == (413, True)
-
-
-def test_what_was_decided_about_the_pixels_is_told(client, monkeypatch):
-    from cifar_utils.apps.web import answers
-
-    def open_noted(data, open_picture=answers.open_picture):
-        image = open_picture(data)
-        image.info["note"] = "It is <wholly> transparent."
-        return image
-
-    assert "note" not in client.post("/api/predict", data=upload(CAT)).get_json()["pictures"][0]
-    monkeypatch.setattr(answers, "open_picture", open_noted)
-    row = client.post("/api/predict", data=upload(CAT)).get_json()["pictures"][0]
-    assert row["note"] == "It is <wholly> transparent."
-    page = client.post("/predict", data=upload(CAT))
-    assert "It is &lt;wholly&gt; transparent." in page.text
+        assert answer.status_code == 400
+        assert re.search("'(foto|file)'.*'file'", answer.get_json()["error"])
+    answer = client.post("/api/predict", data={"file": "x" * 200_000}, **FORM)
+    assert (answer.status_code, "file name" in answer.text) == (413, True)
 
 
 def test_photo_and_heat_map_are_laid_over_each_other(client, classifier):
@@ -189,10 +145,10 @@ def test_photo_and_heat_map_are_laid_over_each_other(client, classifier):
     picture, heat = open_data_url(row["picture"]), open_data_url(row["heat_map"])
     assert picture.size == heat.size
     assert max(picture.size) <= 512
-    left, top, right, bottom = row["box"]
+    left, _, right, _ = row["box"]
     saturation = np.ptp(np.asarray(heat.convert("RGB"), int), axis=2)
     assert saturation[:, : left - 8].max() < 24  # grey outside of what the network was given
-    assert saturation[top:bottom, left:right].max() > 50
+    assert saturation[:, left:right].max() > 50
     expected = draw_heat_map(CAT, compute_heat_map(classifier, CAT))  # as the widget shows it
     difference = np.asarray(heat, int) - np.asarray(expected, int)
     assert np.abs(difference).mean() < 3  # JPEG
@@ -201,11 +157,9 @@ def test_photo_and_heat_map_are_laid_over_each_other(client, classifier):
 @pytest.mark.parametrize(
     ("address", "fields", "status", "reason"),
     [
-        ("", {}, 400, "There is no photo"),
         ("", {"file": (io.BytesIO(b""), "")}, 400, "There is no photo"),
         ("?top=0", upload(CAT), 400, "'0'"),
-        ("?top=11", upload(CAT), 400, "from 1 to 10"),
-        ("?top=²", upload(CAT), 400, "from 1 to 10"),
+        ("?top=²", upload(CAT), 400, "9, 10"),
         ("?heat_map=maybe", upload(CAT), 400, "'maybe'"),
         ("", {"image": "../cat.jpg"}, 404, "../cat.jpg"),
         ("", upload(*[("a.png", b"x")] * 21), 422, "21 photos"),
@@ -213,7 +167,6 @@ def test_photo_and_heat_map_are_laid_over_each_other(client, classifier):
         ("", upload(("a.png", bytes(MAX_BYTES + 1))), 413, "25 MB"),
         ("", upload(("a.png", encode(9000, 8000, mode="1"))), 422, "64 megapixels"),
         ("", upload(("a.png", encode(3000, 3000)[:5000])), 422, "damaged"),
-        ("", upload(("a.tif", make_tiled_tiff(64, 2**14))), 422, "tiles that are too large"),
         ("", upload(("a.ppm", b"P3 2 2 255 " + b"#\n" * 10_000 + b"0 " * 12)), 422, "comments"),
         ("", upload(("a.jpg", encode(9, 9, "JPEG") + b"\xff\xda\0\0" * 900)), 422, "901 scans"),
     ],
@@ -224,29 +177,15 @@ def test_what_cannot_be_answered_is_a_4xx_with_a_reason(client, address, fields,
     assert reason in answer.text.encode().decode("unicode_escape")
 
 
-def test_a_tiff_whose_tile_has_an_odd_width_is_answered_with_a_reason(client):
-    width = struct.pack("<HHII", 322, 4, 1, 64)
-    values = struct.pack("<f", np.inf), struct.pack("<f", np.nan)
-    for kind, count, value in ((11, 1, values[0]), (11, 1, values[1]), (2, 4, b"abc\0")):
-        odd = struct.pack("<HHI", 322, kind, count) + value
-        data = make_tiled_tiff(64, 64).replace(width, odd)
-        assert client.post("/api/predict", data=upload(("a.tif", data))).status_code == 422
-
-
-def test_a_body_of_another_kind_is_refused(client):
-    for kind in ("text/html", "application/json", "application/x-www-form-urlencoded", ""):
-        assert client.post("/api/predict", data=b"{}", content_type=kind).status_code == 415
-
-
 def test_errors_are_pages_for_people_and_json_for_programs(client):
+    for kind in ("application/json", ""):
+        assert client.post("/api/predict", data=b"{}", content_type=kind).status_code == 415
     files = ("a.png", bytes(MAX_BYTES)), ("b.png", bytes(MAX_BYTES // 4))
-    answer = client.post("/api/predict", data=upload(*files))
-    assert (answer.status_code, "at most 30 MB" in answer.get_json()["error"]) == (413, True)
-    page = client.post("/predict", data=upload(*files))
-    assert (page.status_code, "at most 30 MB" in page.text) == (413, True)
+    for address in ("/api/predict", "/predict"):
+        answer = client.post(address, data=upload(*files))
+        assert (answer.status_code, "at most 30 MB" in answer.text) == (413, True)
     page = client.get("/nowhere")
     assert (page.status_code, page.mimetype) == (404, "text/html")
-    assert "<h1>There is nothing at this address" in page.text
     assert "error" in client.get("/api/nowhere").get_json()
     answer = client.get("/api/predict")
     assert (answer.status_code, answer.mimetype) == (405, "application/json")
@@ -260,22 +199,18 @@ def test_a_fault_of_ours_shows_no_trace(client, monkeypatch, caplog):
         assert answer.status_code == 500
         assert "Something went wrong" in answer.text
         assert "ZeroDivision" not in answer.text
-        assert "Traceback" not in answer.text
     assert "ZeroDivisionError" in caplog.text  # the log has it
 
 
 def test_every_answer_has_the_security_headers(client):
-    answers = [client.get(a) for a in ("/", "/api", "/nowhere", "/healthz", "/static/page.css")]
+    answers = [client.get(a) for a in ("/", "/nowhere", "/healthz", "/static/page.css")]
     answers.append(client.post("/api/predict", data=upload(CAT)))
     for answer in answers:
         policy = answer.headers["Content-Security-Policy"]
         assert {"default-src 'none'", "frame-ancestors 'none'"} <= set(policy.split("; "))
         assert "unsafe" not in policy
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["X-Frame-Options"] == "DENY"
-        assert answer.headers["Referrer-Policy"] == "same-origin"
         assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
-        assert "camera=()" in answer.headers["Permissions-Policy"]
     assert answers[-1].headers["Cache-Control"] == "no-store"
 
 
@@ -289,30 +224,28 @@ def test_on_this_machine_only_this_machines_names_are_right(client, classifier):
         assert for_all.get("/healthz", headers={"Host": host}).status_code == 200, host
 
 
-@pytest.mark.parametrize("address", ["/predict", "/api/predict"])
-def test_another_site_cannot_post_through_a_persons_browser(client, address):
-    for own in (
-        {},  # a program
-        {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"},
-        {"Origin": "http://localhost"},
-    ):
-        assert client.post(address, data=upload(CAT), headers=own).status_code == 200, own
-    for foreign in (
+def test_another_site_cannot_post_through_a_persons_browser(client):
+    address, data = "/api/predict", {"image": "cat.jpg"}
+    own = {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"}
+    for headers in ({}, own, {"Origin": "http://localhost"}):  # the first is a program
+        assert client.post(address, data=data, headers=headers, **FORM).status_code == 200
+    for headers in (
         {"Sec-Fetch-Site": "cross-site", "Origin": "http://evil.example"},
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "http://localhost:8000"},
         {"Origin": "null"},
         {"Origin": "http://["},
     ):
-        assert client.post(address, data=upload(CAT), headers=foreign).status_code == 403, foreign
+        for path in (address, "/predict"):
+            assert client.post(path, data=data, headers=headers, **FORM).status_code == 403
 
 
 @pytest.mark.parametrize("name", ["<b>x</b>.png", '"><script>alert(1)</script>', "a\u202eb.png"])
 def test_names_are_shown_as_text(client, name):
-    page = client.post("/predict", data=upload((name, CAT.read_bytes())))
+    page = client.post("/predict", data=upload((name, b"x")))
+    assert page.status_code == 422
     assert "<b>" not in page.text
     assert "<script>alert" not in page.text
-    assert client.post("/api/predict", data=upload((name, b"x"))).status_code == 422
 
 
 def test_a_model_that_knows_drawings_only_says_so_loudly(classifier, monkeypatch):

@@ -1,20 +1,24 @@
 """The API keeps to its own description: schemathesis makes requests from it, right and wrong."""
 
+import json
+
 import jsonschema
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from cifar_utils.apps.web import answers, server
-from cifar_utils.apps.web.app import create_app, read_description
+from cifar_utils.apps.web.app import create_app
 from cifar_utils.data import CLASS_NAMES
 from cifar_utils.inference.classifier import Classifier
 from cifar_utils.inference.images import MAX_BYTES, MAX_PIXELS
 from cifar_utils.inference.samples import list_samples
 from cifar_utils.paths import project_root
+
+DESCRIPTION = json.loads(
+    (project_root() / "cifar_utils/apps/web/static/openapi.json").read_text(encoding="utf-8")
+)
 
 
 class Described:
@@ -28,14 +32,14 @@ class Described:
         return Described.app(environ, start_response)
 
 
-schema = schemathesis.openapi.from_dict(read_description())
+schema = schemathesis.openapi.from_dict(DESCRIPTION)
 schema.app = Described()
 schema.config.update(base_url="http://localhost")
 
 
 @schema.parametrize()
 @settings(
-    max_examples=25,
+    max_examples=10,
     deadline=None,
     derandomize=True,
     database=None,
@@ -50,28 +54,13 @@ def test_every_answer_is_as_described(case):
     case.call_and_validate(excluded_checks=excluded)
 
 
-def test_an_answer_that_is_not_as_described_would_be_noticed():
-    """A negative sample: the same request to an application that answers something else."""
-
-    def other(environ, start_response):
-        start_response("200 OK", [("Content-Type", "application/json")])
-        return [b'{"status": "ill"}']
-
-    wrong = schemathesis.openapi.from_dict(read_description())
-    wrong.app = other
-    case = wrong["/healthz"]["GET"].Case()
-    with pytest.raises(FailureGroup):
-        case.call_and_validate(base_url="http://localhost")
-    case.call_and_validate(base_url="http://localhost", checks=[not_a_server_error])
-
-
 def test_real_answers_fit_their_schema():
     """schemathesis never hits on a photo by chance."""
     client = create_app(Classifier.load(), "no-such-folder").test_client()
     body = list_samples()["coffee"].read_bytes()
     address = "/api/predict?heat_map=true&picture=true&top=10"
     answer = client.post(address, data=body, content_type="image/jpeg").get_json()
-    described = {"$ref": "#/components/schemas/Answers", **read_description()}
+    described = {"$ref": "#/components/schemas/Answers", **DESCRIPTION}
     jsonschema.validate(answer, described)
     (row,) = answer["pictures"]
     with pytest.raises(jsonschema.ValidationError):  # a negative sample
@@ -79,7 +68,7 @@ def test_real_answers_fit_their_schema():
 
 
 def test_the_limits_that_are_told_are_those_of_the_code():
-    document = read_description()
+    document = DESCRIPTION
     predict = document["paths"]["/api/predict"]["post"]
     top = predict["parameters"][0]["schema"]
     assert (top["maximum"], top["default"]) == (answers.MAX_TOP, answers.DEFAULT_TOP)

@@ -8,19 +8,18 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 from click.testing import CliRunner
-from werkzeug.test import create_environ, run_wsgi_app
 
 from cifar_utils.apps.cli import main
-from cifar_utils.apps.web.server import open_server, serve
+from cifar_utils.apps.web.security import find_allowed_hosts
+from cifar_utils.apps.web.server import open_server
 from cifar_utils.errors import CifarError
-from cifar_utils.inference.classifier import Classifier
 from cifar_utils.inference.samples import list_samples
 from cifar_utils.paths import project_root
 
@@ -32,11 +31,6 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def accept_ctrl_c():
-    """Undo what a background job inherits: a shell lets its background jobs ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager
@@ -52,7 +46,8 @@ def serving(folder, *arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=accept_ctrl_c,
+        # A shell lets its background jobs ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         while True:
@@ -100,19 +95,13 @@ def test_it_starts_within_a_second_or_so_makes_the_folder_and_stays_small(served
     assert psutil.Process(process.pid).memory_info().rss < 250e6
 
 
-def test_a_chunked_body_is_read_too(served):
-    _, _, port, _ = served
-    pieces = (CAT[start : start + 1000] for start in range(0, len(CAT), 1000))
-    status, body = ask(port, "POST", "/api/predict", pieces)
-    assert (status, json.loads(body)["pictures"][0]["label"]) == (200, "cat")
-
-
 def test_a_body_above_the_limit_gets_its_answer_not_a_reset(served):
     """To refuse it while it is sent would reset the connection: a browser shows its own error."""
     _, _, port, _ = served
-    status, body = ask(port, "POST", "/api/predict", bytes(40_000_000), "image/png")
-    assert status == 413
-    assert b"at most 30 MB" in body
+    pieces = (bytes(10_000_000) for _ in range(4))  # sent in chunks, without a length
+    for sent in (bytes(40_000_000), pieces):
+        status, body = ask(port, "POST", "/api/predict", sent, "image/png")
+        assert (status, b"at most 30 MB" in body) == (413, True)
 
 
 def test_a_body_of_any_length_is_refused_before_it_is_read(served):
@@ -128,31 +117,20 @@ def test_a_body_of_any_length_is_refused_before_it_is_read(served):
 
 def test_many_large_uploads_at_once_wait_on_disk_instead_of_filling_the_memory(served):
     _, process, port, _ = served
-    watched, peak, done = psutil.Process(process.pid), 0, threading.Event()
-    before = watched.memory_info().rss
-    statuses = []
-
-    def send():
-        statuses.append(ask(port, "POST", "/api/predict", bytes(24_000_000), "image/png")[0])
-
-    threads = [threading.Thread(target=send) for _ in range(12)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        peak = max(peak, watched.memory_info().rss)
-        done.wait(0.01)
-    assert statuses == [422] * 12
+    watched, peak = psutil.Process(process.pid), 0
+    before, zeros = watched.memory_info().rss, bytes(24_000_000)
+    with ThreadPoolExecutor(12) as pool:
+        sent = [pool.submit(ask, port, "POST", "/api/predict", zeros) for _ in range(12)]
+        while not all(one.done() for one in sent):
+            peak = max(peak, watched.memory_info().rss)
+            time.sleep(0.01)
+    assert [one.result()[0] for one in sent] == [422] * 12
     assert peak < before + 150e6  # 288 MB were sent
-    end = time.monotonic() + 5
-    while _is_temporary_open(process) and time.monotonic() < end:
+    links = Path(f"/proc/{process.pid}/fd")
+    end = time.monotonic() + 5  # until the temporary files, which have no name, are closed
+    while any("(deleted)" in os.path.realpath(link) for link in links.iterdir()):
+        assert time.monotonic() < end
         time.sleep(0.05)
-    assert not _is_temporary_open(process)
-
-
-def _is_temporary_open(process):
-    """Return whether a process holds an unnamed file open."""
-    links = Path(f"/proc/{process.pid}/fd").iterdir()
-    return any("(deleted)" in os.path.realpath(link) for link in links)
 
 
 def test_a_busy_port_is_one_sentence(served):
@@ -170,24 +148,11 @@ def test_an_address_that_is_not_this_machines_is_one_sentence(host):
         open_server(lambda *_: [], host, 5678, 1)
 
 
-@pytest.mark.parametrize("host", ["LOCALHOST", "[::1]", "::1"])
-def test_this_machine_by_any_of_its_names_is_for_this_machine_alone(host, tmp_path, monkeypatch):
-    """`serve` up to the moment when it would answer for ever."""
-    ran, told = [], []
-    monkeypatch.setattr("waitress.server.BaseWSGIServer.run", lambda self: ran.append(self))
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        serve(Classifier.load, tmp_path, host, free_port(), 1, told.append)
-    except CifarError as error:
-        assert ":" in host  # a machine without IPv6
-        pytest.skip(str(error))
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    ran[0].close()
-    assert "[[" not in told[0]
-    assert not any("Everyone" in line for line in told)
-    environ = create_environ("/healthz", headers={"Host": "evil.example"}) | {"REMOTE_ADDR": host}
-    assert run_wsgi_app(ran[0].application, environ)[1] == "403 FORBIDDEN"
+def test_others_names_are_accepted_only_where_others_can_reach_it():
+    for host, bound in (("localhost", "127.0.0.1"), ("::1", "::1"), ("my-name", "127.0.1.1")):
+        assert host in find_allowed_hosts(host, bound)
+        assert "evil.example" not in find_allowed_hosts(host, bound)
+    assert find_allowed_hosts("0.0.0.0", "0.0.0.0") is None
 
 
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
@@ -196,11 +161,9 @@ def test_it_tells_the_address_and_ends_quietly(tmp_path, way):
         process.send_signal(way)
         told, _ = process.communicate(timeout=20)
     assert process.returncode == 0
-    lines = told.splitlines()
-    assert lines[0] == f"Open http://localhost:{port} (Ctrl-C ends it)."
-    assert lines[1].endswith(f" {tmp_path / 'photos'}")
-    assert lines[-1] == "Stopped."
-    assert len(lines) == 4
+    assert f"http://localhost:{port}" in told
+    assert str(tmp_path / "photos") in told
+    assert told.count("\n") == 4  # no traceback
 
 
 def test_without_flask_it_says_what_to_install():
@@ -213,17 +176,6 @@ def test_without_flask_it_says_what_to_install():
     assert "pip install 'cifar-notebooks[web]'" in done.stderr
 
 
-def test_it_imports_no_tensorflow():
-    code = (
-        "import sys; from cifar_utils.apps.web import app, server;"
-        "from cifar_utils.inference.classifier import Classifier;"
-        "app.create_app(Classifier.load()).test_client().get('/');"
-        "print([name for name in ('tensorflow', 'keras', 'matplotlib') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]", done.stderr
-
-
 def test_a_thousand_hostile_uploads_get_an_answer_or_a_reason():
     script = Path(__file__).parent.parent / "hostile_uploads.py"
     command = [sys.executable, script, "1000"]
@@ -232,6 +184,6 @@ def test_a_thousand_hostile_uploads_get_an_answer_or_a_reason():
     report = json.loads(done.stdout)
     assert report["without_answer_or_reason"] == []
     assert sum(report["statuses"].values()) == 1000
-    assert set(report["statuses"]) <= {"200", "400", "404", "413", "415", "422"}
+    assert all(status < "500" for status in report["statuses"])
     assert report["memory_growth"] < 0.1
     assert report["memory_peak_mb"] < 400

@@ -1,11 +1,11 @@
-"""Requests in, answers out: the same rows for the API's JSON and for the page's HTML."""
+"""Requests in, answers out: the same rows for the JSON and for the page."""
 
 import base64
 import io
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -13,7 +13,7 @@ from cifar_utils.errors import CifarError, ImageError
 from cifar_utils.inference.crops import choose_boxes, cut_out
 from cifar_utils.inference.explain import compute_heat_map, draw_heat_map, place_heat_map
 from cifar_utils.inference.images import MAX_BYTES, open_picture
-from cifar_utils.text import suggest
+from cifar_utils.inference.samples import list_samples
 
 MAX_REQUEST_BYTES = 30_000_000  # the largest photo and a few more, or twenty usual ones
 MAX_FILES = 20
@@ -21,10 +21,10 @@ MAX_TOP, DEFAULT_TOP = 10, 3  # classes
 SHOWN_SIDE = 512  # pixels; the photo and its heat map as an answer shows them
 LONGEST_NAME = 200  # characters; what is longer loses its middle
 RAW_TYPES = re.compile(r"image/[\w.+-]+|application/octet-stream")
-# The form fields that may hold files, also as `file[]`, `file[0]` or `file1`: whichever of them a
-# program's author would try first.
-FILE_FIELDS = ("file", "image", "photo", "picture", "upload")
+# The form fields that may hold files: whichever of them a program's author would try first.
+FILE_FIELD = re.compile(r"(file|image|photo|picture|upload)(s|\d+)?(\[\d*\])?", re.IGNORECASE)
 HOW_TO_SEND = "Send each photo as a file in the field 'file' (with curl: -F file=@photo.jpg)."
+PAGE_FIELDS = ("heat_map", "sample")  # what the page sends besides photos
 TRUE, FALSE = ("1", "true"), ("0", "false")
 MOST_SCANS = 400  # of a JPEG; progressive ones have about ten, each takes up to 0.1 s to decode
 MOST_COMMENTS = 1000  # of a plain PPM; the time to skip them grows with their square
@@ -42,23 +42,15 @@ class RequestError(CifarError):
         self.status = status
 
 
-@dataclass(frozen=True)
-class Options:
-    """What an answer should hold in addition to the classes.
+class Options(NamedTuple):
+    """What an answer should hold in addition to the classes."""
 
-    Attributes:
-        top: How many classes, from 1 to 10.
-        heat_map: Whether to draw which regions drove the answer; takes about 50 times as long.
-        picture: Whether to return the photo itself, upright and at most `SHOWN_SIDE` pixels.
-    """
-
-    top: int = DEFAULT_TOP
-    heat_map: bool = False
-    picture: bool = False
+    top: int  # how many classes, from 1 to 10
+    heat_map: bool  # which regions drove the answer; takes about 50 times as long
+    picture: bool  # the photo itself, upright and at most `SHOWN_SIDE` pixels
 
 
-@dataclass(frozen=True, eq=False)
-class Upload:
+class Upload(NamedTuple):
     """One photo of a request: what to call it, and what reads its bytes or raises `ImageError`."""
 
     name: str
@@ -67,20 +59,15 @@ class Upload:
 
 def read_options(values) -> Options:
     """Read the options from a mapping of text; raises `RequestError` if one is not valid."""
-    top = values.get("top", str(DEFAULT_TOP))
-    if not (top.isascii() and top.isdecimal() and len(top) < 4 and 1 <= int(top) <= MAX_TOP):
-        raise RequestError(
-            f"'top' is {clean_name(top)!r}; expected: a whole number from 1 to {MAX_TOP}.", 400
-        )
-    return Options(int(top), _read_flag(values, "heat_map"), _read_flag(values, "picture"))
-
-
-def _read_flag(values, name):
-    """Read a yes or no."""
-    value = values.get(name, "false")
-    if value not in TRUE + FALSE:
-        raise RequestError(f"{name!r} is {clean_name(value)!r}; expected: true or false.", 400)
-    return value in TRUE
+    allowed = {"top": [str(number + 1) for number in range(MAX_TOP)]}
+    allowed |= dict.fromkeys(("heat_map", "picture"), TRUE + FALSE)
+    for name, expected in allowed.items():
+        text = values.get(name, expected[-1])
+        if text not in expected:
+            told = f"{name!r} is {clean_name(text)!r}; expected: {', '.join(expected)}."
+            raise RequestError(told, 400)
+    top = int(values.get("top", DEFAULT_TOP))
+    return Options(top, values.get("heat_map") in TRUE, values.get("picture") in TRUE)
 
 
 def collect_uploads(request, folder) -> list[Upload]:
@@ -96,11 +83,7 @@ def collect_uploads(request, folder) -> list[Upload]:
     """
     kind = request.mimetype
     if kind == "multipart/form-data":
-        uploads = _collect_files(request) + _collect_names(request, folder)
-        if len(uploads) > MAX_FILES:
-            raise RequestError(
-                f"{len(uploads)} photos are too many: at most {MAX_FILES} at a time.", 422
-            )
+        uploads = list(_read_form(request, folder))
     elif RAW_TYPES.fullmatch(kind):
         first = request.stream.read(1)
         uploads = [Upload("picture", lambda: first + request.stream.read())] if first else []
@@ -110,83 +93,57 @@ def collect_uploads(request, folder) -> list[Upload]:
             " field 'file', or a photo itself as image/* or application/octet-stream.",
             415,
         )
+    if len(uploads) > MAX_FILES:
+        count = len(uploads)
+        raise RequestError(f"{count} photos are too many: at most {MAX_FILES} at a time.", 422)
     if not uploads:
-        raise RequestError(_explain_nothing(request), 400)
+        fields = ", ".join(
+            repr(clean_name(name)) for name in [*request.form][:5] if name not in PAGE_FIELDS
+        )
+        told = f": it holds {fields}. {HOW_TO_SEND}" if fields else ". Choose one, and try again."
+        raise RequestError(f"There is no photo in the request{told}", 400)
     return uploads
 
 
-def _collect_files(request):
-    """Return the files of a multipart form."""
-    uploads = []
-    for field, file in request.files.items(multi=True):
+def _read_form(request, folder):
+    """Yield the files of a multipart form, then the photos of folder and package it names."""
+    for number, (field, file) in enumerate(request.files.items(multi=True), start=1):
         if not file.filename and not file.stream.read(1):
             continue  # what a browser sends where no file was chosen
-        if _find_field(field) is None:
-            name = clean_name(field)
-            near = suggest(name, FILE_FIELDS)
-            raise RequestError(
-                f"A file came in the field {name!r}, which is not known. {near} {HOW_TO_SEND}", 400
-            )
-        name = clean_name(file.filename) or f"picture {len(uploads) + 1}"
-        uploads.append(Upload(name, lambda file=file: _read_whole(file.stream)))
-    return uploads
-
-
-def _read_whole(stream):
-    """Read a file from its start."""
-    stream.seek(0)
-    return stream.read()
-
-
-def _collect_names(request, folder):
-    """Return the photos of the folder that a form names."""
-    uploads = []
+        if not FILE_FIELD.fullmatch(field):
+            raise _refuse_field(field, "a file")
+        name = clean_name(file.filename) or f"picture {number}"
+        yield Upload(name, lambda stream=file.stream: stream.seek(0) or stream.read())
     for field, text in request.form.items(multi=True):
-        kind = _find_field(field)
-        if kind == "image" and len(text) <= LONGEST_NAME * 2:
+        known = FILE_FIELD.fullmatch(field)
+        kind = known and known[1].lower()
+        if field == "sample" and text in list_samples():
+            yield Upload(f"{text}.jpg", list_samples()[text].read_bytes)
+        elif kind == "image" and len(text) <= LONGEST_NAME * 2:
             name = clean_name(text) or "picture"
-            uploads.append(Upload(name, lambda text=text: folder.read(text)[0]))
+            yield Upload(name, lambda text=text: folder.read(text)[0])
         elif kind and kind != "picture":  # 'picture' is an option, too
-            raise RequestError(
-                f"The field {clean_name(field)!r} holds text, not a file: a file needs a file name."
-                f" {HOW_TO_SEND}",
-                400,
-            )
-    return uploads
+            raise _refuse_field(field, "text")
 
 
-def _find_field(name):
-    """Return which of `FILE_FIELDS` a form field is, or None: `files`, `images[]`, `file[0]`…"""
-    plain = re.sub(r"(s|\d+)?(\[\d*\])?$", "", name.strip().lower(), count=1)
-    return plain if plain in FILE_FIELDS else None
-
-
-def _explain_nothing(request):
-    """Say what a request without a photo brought instead."""
-    fields = [repr(clean_name(field)) for field in [*request.form, *request.files]][:5]
-    if fields and not request.form.keys() <= {"heat_map", "sample"}:
-        return f"There is no photo in the request, only {', '.join(fields)}. {HOW_TO_SEND}"
-    return "There is no photo in the request. Choose one, and try again."
+def _refuse_field(field, what):
+    """Return the error for a form field that holds what it should not."""
+    name = clean_name(field)
+    return RequestError(f"The field {name!r} holds {what}. {HOW_TO_SEND}", 400)
 
 
 def clean_name(name) -> str:
     """Return a file's name as text of one line: no folders, no control characters, not too long."""
     name = re.split(r"[/\\]", name or "")[-1]
-    name = "".join(character for character in name if character.isprintable() or character == " ")
+    name = "".join(filter(str.isprintable, name))
     name = name.encode("utf-8", "ignore").decode().strip()
     if len(name) > LONGEST_NAME:
-        half = LONGEST_NAME // 2
-        name = f"{name[:half]}…{name[-half:]}"
+        name = f"{name[: LONGEST_NAME // 2]}…{name[-LONGEST_NAME // 2 :]}"
     return name
 
 
 def answer(classifier, upload, options):
     """Classify one photo.
-
-    Args:
-        classifier: An `inference.Classifier`.
-        upload: An `Upload`.
-        options: `Options`.
 
     Returns:
         `(row, status)`: a JSON-ready dict as `openapi.json` describes it, either `Answer` or
@@ -230,26 +187,12 @@ def answer(classifier, upload, options):
 
 
 def check_effort(data):
-    """Refuse a file that is made to keep its decoder busy for hours: no program writes such.
-
-    Raises:
-        ImageError: If it is one.
-    """
+    """Refuse, with an `ImageError`, a file that is made to keep its decoder busy for hours."""
     scans = data.count(b"\xff\xda") if data.startswith(b"\xff\xd8") else 0
     comments = data.count(b"#") if data.startswith((b"P1", b"P2", b"P3")) else 0
     if scans > MOST_SCANS or comments > MOST_COMMENTS:
         what = f"{scans} scans" if scans else f"{comments} comments"
         raise ImageError(f"It holds {what}. Open it in an image viewer and save it as PNG.")
-
-
-def choose_status(statuses) -> int:
-    """Return the HTTP status of several answers: 200 if one photo at least was read.
-
-    Where none was: their common one (413 too large, 404 not in the folder), else 422.
-    """
-    if 200 in statuses:
-        return 200
-    return statuses[0] if len(set(statuses)) == 1 else 422
 
 
 def to_data_url(image, kind) -> str:
@@ -260,5 +203,5 @@ def to_data_url(image, kind) -> str:
 def encode(image, kind) -> bytes:
     """Return an RGB image as the bytes of a PNG or JPEG file."""
     buffer = io.BytesIO()
-    image.save(buffer, kind, **({"quality": 85} if kind == "JPEG" else {}))
+    image.save(buffer, kind, quality=85)  # of a JPEG; PNG has none
     return buffer.getvalue()

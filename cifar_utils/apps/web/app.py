@@ -1,20 +1,18 @@
 """The Flask application: `create_app(classifier)`.
 
-People get HTML (`/`, `/predict`), programs JSON (`/api/predict`, `/healthz`), both from the rows
-of `answers.answer`; `static/openapi.json` describes what programs get.
+People get HTML, programs JSON, both from the rows of `answers.answer`.
 """
 
-import functools
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 from flask import (
     Blueprint,
     Flask,
     current_app,
     g,
-    jsonify,
     make_response,
     redirect,
     render_template,
@@ -22,7 +20,9 @@ from flask import (
     send_file,
     url_for,
 )
-from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.exposition import generate_latest
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from cifar_utils import __version__
 from cifar_utils.apps.web import security
@@ -31,14 +31,11 @@ from cifar_utils.apps.web.answers import (
     MAX_REQUEST_BYTES,
     Options,
     RequestError,
-    Upload,
     answer,
-    choose_status,
     collect_uploads,
     read_options,
 )
 from cifar_utils.apps.web.folder import ImagesFolder
-from cifar_utils.apps.web.metrics import TEXT_FORMAT, Metrics
 from cifar_utils.errors import ImageError
 from cifar_utils.inference.images import MAX_BYTES
 from cifar_utils.inference.samples import list_samples
@@ -47,24 +44,21 @@ JSON_PATHS = ("/api/", "/healthz", "/metrics", "/openapi.json")
 MAX_TEXT_BYTES = 100_000  # of form fields that are no files
 SHOWN_CLASSES = 5
 PICTURES_PER_PAGE = 60
+METHODS = ("GET", "HEAD", "POST", "OPTIONS")
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
 
 routes = Blueprint("web", __name__)
 
 
 def create_app(classifier, images_dir="Images", allowed_hosts=security.LOOPBACK) -> Flask:
-    """Make the application around a classifier that is loaded already.
+    """Make the WSGI application around a classifier that is loaded already.
 
     Args:
-        classifier: An `inference.Classifier`, or what has its attributes `predict_prepared`,
-            `compute_probs`, `class_names`, `source`, `engine` and `calibration`.
+        classifier: An `inference.Classifier`.
         images_dir: The folder whose photos can be chosen; need not exist, and is read anew at
             each request.
         allowed_hosts: Names under which the server answers; None for any. See
             `security.find_allowed_hosts`.
-
-    Returns:
-        A WSGI application. Uploads of more than 500 kB are kept in unnamed temporary files until
-        they are answered.
     """
     app = Flask(__name__)
     app.config.update(
@@ -82,7 +76,9 @@ def create_app(classifier, images_dir="Images", allowed_hosts=security.LOOPBACK)
         max_request_bytes=MAX_REQUEST_BYTES,
         version=__version__,
     )
-    app.extensions.update(classifier=classifier, folder=ImagesFolder(images_dir), metrics=Metrics())
+    app.extensions.update(
+        classifier=classifier, folder=ImagesFolder(images_dir), metrics=_make_metrics()
+    )
     app.register_blueprint(routes)
     return app
 
@@ -98,25 +94,17 @@ def show_page():
 
 @routes.get("/predict")
 def go_back():
-    """Where a browser that reloads the answers' address ends up."""
+    """Lead a browser that reloads the answers' address to the page."""
     return redirect(url_for(".show_page"))
 
 
 @routes.post("/predict")
 def show_answers():
     """The page with answers, for browsers without JavaScript."""
-    known = list_samples()
-    samples = [
-        Upload(f"{name}.jpg", known[name].read_bytes)
-        for name in request.form.getlist("sample")
-        if name in known
-    ]
     try:
-        uploads = collect_uploads(request, current_app.extensions["folder"]) + samples
+        uploads = collect_uploads(request, current_app.extensions["folder"])
     except RequestError as error:
-        if not samples or error.status != 400:  # 400: no photo but the samples
-            return _render_page(problem=str(error)), error.status
-        uploads = samples
+        return _render_page(problem=str(error)), error.status
     rows, status = _classify(uploads, Options(SHOWN_CLASSES, "heat_map" in request.form, True))
     return _render_page(rows), status
 
@@ -126,9 +114,8 @@ def _render_page(rows=(), problem=""):
     folder = current_app.extensions["folder"]
     names, folder_problem = folder.list()
     count = max(1, -(-len(names) // PICTURES_PER_PAGE))
-    wanted = request.args.get("page", "1")
-    number = int(wanted) if wanted.isascii() and wanted.isdecimal() and len(wanted) < 6 else 1
-    number = min(max(number, 1), count)
+    wanted = request.args.get("page", 1, lambda text: int(text[:6]))  # 1 if it is no number
+    number = min(max(wanted, 1), count)
     shown = names[(number - 1) * PICTURES_PER_PAGE : number * PICTURES_PER_PAGE]
     return render_template(
         "index.html",
@@ -176,7 +163,8 @@ def show_sample(name):
 @routes.get("/api")
 def show_api():
     """How programs use the server."""
-    return render_template("api.html", document=read_description())
+    text = Path(current_app.static_folder, "openapi.json").read_text(encoding="utf-8")
+    return render_template("api.html", document=json.loads(text))
 
 
 # For programs
@@ -199,31 +187,27 @@ def healthz():
 @routes.get("/metrics")
 def metrics():
     """Counts and latencies for Prometheus."""
-    return current_app.extensions["metrics"].render(), {"Content-Type": TEXT_FORMAT}
+    text = generate_latest(current_app.extensions["metrics"].registry)
+    return text, {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
 
 @routes.get("/openapi.json")
 def openapi():
     """The description of these addresses."""
-    return read_description()
-
-
-@functools.cache
-def read_description() -> dict:
-    """Read the OpenAPI 3.1 document. Do not change what this returns."""
-    return json.loads(Path(__file__).with_name("static").joinpath("openapi.json").read_bytes())
+    return current_app.send_static_file("openapi.json")
 
 
 def _classify(uploads, options):
-    """Answer for some `Upload`s; returns the rows, and a status for all."""
-    rows, statuses = [], []
+    """Return the rows of some `Upload`s, and one status: 200 if one photo at least was read."""
+    rows, statuses, metrics = [], set(), current_app.extensions["metrics"]
     for upload in uploads:
-        start = time.perf_counter()
-        row, status = answer(current_app.extensions["classifier"], upload, options)
-        current_app.extensions["metrics"].count_picture(row, time.perf_counter() - start)
+        with metrics.picture_seconds.time():
+            row, status = answer(current_app.extensions["classifier"], upload, options)
+        outcome = "refused" if "error" in row else "unsure" if row["unsure"] else "answered"
+        metrics.pictures.labels(outcome).inc()
         rows.append(row)
-        statuses.append(status)
-    return rows, choose_status(statuses)
+        statuses.add(status)
+    return rows, 200 if 200 in statuses else statuses.pop() if len(statuses) == 1 else 422
 
 
 def _describe_model():
@@ -235,6 +219,27 @@ def _describe_model():
         "synthetic": classifier.source.synthetic,
         "calibrated": classifier.calibration is not None,
     }
+
+
+def _make_metrics():
+    """Make the counts and latencies of one application, in a registry of their own."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+
+    def make(kind, name, purpose, *labels, **options):
+        return kind(f"cifar_{name}", purpose, labels, registry=registry, **options)
+
+    return SimpleNamespace(
+        registry=registry,
+        requests=make(Counter, "http_requests", "Requests answered.", "method", "route", "status"),
+        request_seconds=make(
+            Histogram, "http_request_seconds", "Time of a request.", "route", buckets=BUCKETS
+        ),
+        pictures=make(Counter, "pictures", "Photos by outcome.", "outcome"),
+        picture_seconds=make(
+            Histogram, "picture_seconds", "To read and classify a photo.", buckets=BUCKETS
+        ),
+    )
 
 
 # For all of them
@@ -253,34 +258,32 @@ def _finish(response):
     for name, value in security.HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault("Cache-Control", "no-store")
+    metrics = current_app.extensions["metrics"]
+    # What a client can choose freely becomes no label.
+    method = request.method if request.method in METHODS else "other"
     route = request.url_rule.rule if request.url_rule else "none"
-    seconds = time.perf_counter() - g.get("start", time.perf_counter())
-    current_app.extensions["metrics"].count_request(
-        request.method, route, response.status_code, seconds
-    )
+    metrics.requests.labels(method, route, str(response.status_code)).inc()
+    metrics.request_seconds.labels(route).observe(time.perf_counter() - g.start)
     return response
 
 
 @routes.app_errorhandler(Exception)
 def _show_error(error):
     """Say what went wrong, without a trace: as JSON to programs, as a page to people."""
+    status, headers = 500, []
+    text = "Something went wrong in the server; its log says what. Try again."
     if isinstance(error, RequestError):
         status, text = error.status, str(error)
-    elif isinstance(error, HTTPException) and not isinstance(error, InternalServerError):
+    elif isinstance(error, HTTPException) and error.code != 500:
         if error.code is None or error.code < 400:
             return error  # a redirection
         status, text = error.code, _explain(error)
+        headers = [pair for pair in error.get_headers() if pair[0] == "Allow"]
     else:
         current_app.logger.error("Error at %s", request.path, exc_info=error)
-        status, text = 500, "Something went wrong in the server; its log says what. Try again."
     if request.path.startswith(JSON_PATHS):
-        response = jsonify(error=text)
-    else:
-        response = make_response(render_template("error.html", status=status, text=text))
-    if isinstance(error, HTTPException):
-        response.headers.extend(pair for pair in error.get_headers() if pair[0] == "Allow")
-    response.status_code = status
-    return response
+        return {"error": text}, status, headers
+    return render_template("error.html", status=status, text=text), status, headers
 
 
 def _explain(error):
@@ -298,4 +301,4 @@ def _explain(error):
         404: "There is nothing at this address.",
         405: f"{request.method} is not possible at this address.",
     }
-    return known.get(error.code) or str(error.description)
+    return known.get(error.code, str(error.description))

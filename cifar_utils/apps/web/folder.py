@@ -19,6 +19,8 @@ NOTE = """Put photos here (JPEG, PNG, WebP and others): the page lists them when
 Folders inside of this one, links, and files whose names begin with a dot are left out.
 """
 THUMBNAIL_SIDE = 320  # pixels; twice what a card is wide, for sharp screens
+# No link is followed, and a pipe is not waited for. Windows has neither, but a mode for text.
+FLAGS = [getattr(os, f"O_{name}", 0) for name in ("NOFOLLOW", "NONBLOCK", "BINARY")]
 
 
 class MissingError(ImageError):
@@ -28,20 +30,13 @@ class MissingError(ImageError):
 
 
 class ImagesFolder:
-    """A folder of photos. Only what its listing names can be read, so no path leads out of it.
-
-    Args:
-        path: The folder; it need not exist.
-    """
+    """A folder of photos, which need not exist. Only what its listing names can be read."""
 
     def __init__(self, path):
         self.path = Path(path).absolute()
 
     def make(self):
-        """Make the folder with a note inside, where there is none.
-
-        What prevents it is told by `list`, at every request anew.
-        """
+        """Make the folder with a note, where there is none; `list` tells what prevents it."""
         if not self.path.exists():
             try:
                 self.path.mkdir(parents=True)
@@ -50,22 +45,18 @@ class ImagesFolder:
                 pass
 
     def list(self):
-        """Read the folder.
-
-        Returns:
-            `(names, problem)`: the photos' names, sorted without regard to case; and where there
-            is none, why, and what to do about it.
-        """
-        path, names = self.path, set()
+        """Return `(names, problem)`: the photos, sorted; or none, and what to do about it."""
+        names = set()
         try:
             names = self._read_names()
-            problem = f"The folder {path} holds no photo yet. Put one there."
+            problem = f"The folder {self.path} holds no photo yet. Put one there."
         except FileNotFoundError:
-            problem = f"There is no folder {path}. Make one with photos."
+            problem = f"There is no folder {self.path}. Make one with photos."
         except NotADirectoryError:
-            problem = f"{path} is a file, not a folder. Rename one of them."
+            problem = f"{self.path} is a file, not a folder. Rename one of them."
         except OSError as error:
-            problem = f"The folder {path} cannot be read ({error.strerror or error}). Allow it."
+            reason = error.strerror or error
+            problem = f"The folder {self.path} cannot be read ({reason}). Allow it."
         if not names:
             return [], f"{problem} The page looks again whenever it is loaded."
         return sorted(names, key=lambda name: (name.casefold(), name)), ""
@@ -105,9 +96,13 @@ class ImagesFolder:
                 " that it shows. To send a file, use the field 'file'."
             )
         try:
-            with _open_file(self.path / name) as file:
+            # Also if it became a link or a pipe a moment ago.
+            with open(os.open(self.path / name, os.O_RDONLY | sum(FLAGS)), "rb") as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    raise OSError("it is no file")
                 # One byte more than is allowed: enough to tell that it is too large.
-                return file.read(MAX_BYTES + 1), _version(os.fstat(file.fileno()))
+                return file.read(MAX_BYTES + 1), _version(status)
         except OSError as error:
             reason = error.strerror or error
             raise ImageError(
@@ -122,16 +117,6 @@ class ImagesFolder:
             image = open_picture(data, THUMBNAIL_SIDE)
             image.thumbnail((THUMBNAIL_SIDE,) * 2, Image.Resampling.LANCZOS, reducing_gap=3.0)
         return encode(image, "JPEG"), version
-
-
-def _open_file(path):
-    """Open a regular file that is no link, also if it became one a moment ago."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    file = os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise ImageError(f"{path.name} is no file that can be read. Choose another.")
-    return file
 
 
 def _is_wanted(entry):

@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import errno
 import logging
 import signal
 import socket
@@ -23,15 +22,12 @@ HOST_HINT = "Use --host 127.0.0.1 for this machine alone, or 0.0.0.0 for all of 
 
 
 def open_server(application, host, port, threads):
-    """Bind a server to an address; its `run` answers until Ctrl-C.
+    """Bind a waitress server to an address; its `run` answers until Ctrl-C.
 
     Args:
         application: The WSGI application.
         host, port: Where to listen: an address or a name.
         threads: How many requests are answered at a time; others wait.
-
-    Returns:
-        A waitress server with `run()`, `close()`, `effective_host` and `effective_port`.
 
     Raises:
         CifarError: If the address is taken, not allowed or none of this machine's.
@@ -52,26 +48,11 @@ def open_server(application, host, port, threads):
             ident=None,
         )
     except OSError as error:
-        reason = error.strerror or error
-        taken = error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", None))
-        if not taken and error.errno not in (errno.EACCES, errno.EPERM):
-            raise CifarError(f"{host} cannot be used: {reason}. {HOST_HINT}") from None
-        if taken:
-            reason = "another program answers there already"
+        other = port + 1 if 1024 <= port < 65535 else 8080
         raise CifarError(
-            f"Port {port} of {host} cannot be used: {reason}. Take another with --port, such as"
-            f" --port {port + 1 if 1024 <= port < 65535 else 8080}."
+            f"Port {port} of {host} cannot be used: {error.strerror or error}. Take another port,"
+            f" such as --port {other}, or another address. {HOST_HINT}"
         ) from None
-
-
-def return_large_memory():
-    """Let the C library give large buffers back to the system when they are freed.
-
-    glibc otherwise learns from the first photo to keep up to 32 MB of them in each thread: twelve
-    uploads of 24 MB at once took 340 MB instead of 155. Other systems have no such call.
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, LARGE)
 
 
 def serve(load, images_dir, host, port, threads, say=print):
@@ -80,17 +61,16 @@ def serve(load, images_dir, host, port, threads, say=print):
     Args:
         load: Returns the `inference.Classifier`; called once the address is ours.
         images_dir: The folder whose photos can be chosen; made, with a note, if it is not there.
-        host, port: Where to listen.
-        threads: How many requests are answered at a time; others wait.
+        host, port, threads: See `open_server`.
         say: Called with what people should read.
-
-    Raises:
-        CifarError: If the address cannot be used.
     """
     from cifar_utils.apps.web.app import create_app
     from cifar_utils.apps.web.security import find_allowed_hosts
 
-    return_large_memory()
+    # glibc otherwise learns from the first photo to keep up to 32 MB in each thread: twelve uploads
+    # of 24 MB at once took 340 MB instead of 155. Other C libraries have no such call.
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, LARGE)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a queue is no fault
     host = host.strip("[]").lower()  # an IPv6 address as an address bar has it
     # Before the model is loaded, so that a port that is taken is told at once.
@@ -102,7 +82,7 @@ def serve(load, images_dir, host, port, threads, say=print):
     folder.make()
     shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::") else host
     say(f"Open http://{f'[{shown}]' if ':' in shown else shown}:{port} (Ctrl-C ends it).")
-    say(f"Pictures to choose from: {folder.path}")
+    say(f"Photos to choose from: {folder.path}")
     say(f"{classifier.source} {classifier.engine}.")
     if allowed_hosts is None:
         say("Everyone who reaches this machine can send photos and see those in that folder.")
