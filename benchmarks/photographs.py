@@ -31,7 +31,7 @@ from cifar_utils.evaluation import (
     measure_answers,
 )
 from cifar_utils.inference import Classifier
-from cifar_utils.inference.crops import cut_out, letterbox, square_at, whole
+from cifar_utils.inference.crops import cut_out, square_at
 from cifar_utils.inference.pretrained import read_card
 from cifar_utils.paths import write_json
 from cifar_utils.runs.machine import detect_processor
@@ -49,7 +49,9 @@ WORDS = "the quick brown fox jumps over the lazy dog 0123456789 Lorem ipsum dolo
 
 def list_boxes(width, height):
     """Return every box that some way to crop uses, by name."""
-    boxes = {"squash": whole(width, height), "letterbox": letterbox(width, height)}
+    side = max(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    boxes = {"squash": (0, 0, width, height), "letterbox": (left, top, left + side, top + side)}
     boxes["centre"] = square_at(width, height, (0.5, 0.5))
     for name, zoom in (("corner", 0.7), ("large", 0.85)):
         for i, place in enumerate(CORNERS):

@@ -5,7 +5,6 @@ nor classifying an image imports TensorFlow.
 """
 
 import dataclasses
-import os
 import threading
 from dataclasses import dataclass
 
@@ -16,9 +15,8 @@ from cifar_utils.data.preprocessing import IMAGE_SIZE
 from cifar_utils.errors import CifarError, ImageError, ParameterError
 from cifar_utils.evaluation.calibration import apply_temperature
 from cifar_utils.evaluation.tta import VIEWS, average_views, make_views
-from cifar_utils.inference.contract import find_contract, read_thumbnails
 from cifar_utils.inference.crops import choose_boxes, choose_crop, cut_out
-from cifar_utils.inference.engines import open_engine
+from cifar_utils.inference.engines import fit_engine, open_engine, read_thumbnails
 from cifar_utils.inference.images import open_picture
 from cifar_utils.inference.sources import PHOTO, ModelSource, find_model
 from cifar_utils.runs.machine import count_cores
@@ -102,7 +100,6 @@ class Classifier:
     Attributes:
         class_names: The classes in the order of the model's outputs.
         source: A `ModelSource`; `str(classifier.source)` is a sentence for people.
-        contract: A `contract.Contract`: what pixels the network takes, and how that was found.
         engine: What runs the model, and why that: a sentence.
         views: How many views of each image are averaged; see `tta.VIEWS`.
         calibration: The `calibration.Calibration` in use, or None.
@@ -115,12 +112,10 @@ class Classifier:
         self._reopen = None
         self.engine, self.views = why or engine.name, views
         self.class_names = tuple(CLASS_NAMES)
-        self.contract = find_contract(engine, source, input_scale)
-        self.source = dataclasses.replace(source, contract=self.contract.text)
-        fitted = source.calibration
-        self.calibration = fitted.get(views)
-        self.photo_calibration = fitted.get(PHOTO)
-        self._single = fitted.get("one")
+        contract = fit_engine(engine, source, input_scale)
+        self.source = dataclasses.replace(source, contract=contract)
+        self.calibration = source.calibration.get(views)
+        self.photo_calibration = source.calibration.get(PHOTO)
         for count in (1, 5):  # plans for a thumbnail and for a photo's crops
             self.compute_probs(read_thumbnails()[0][:count], views)
 
@@ -140,7 +135,7 @@ class Classifier:
             threads: Processor cores to use; None takes all.
             input_scale: "0..1", "0..255" or "-1..1": what a foreign network expects pixels to be.
                 None reads it from its layers or quantisation, or else tries the three on a few
-                images; `classifier.contract` says what was found.
+                images; `classifier.source` says what was found.
 
         Returns:
             A `Classifier`, warmed up.
@@ -156,9 +151,7 @@ class Classifier:
         found = find_model(source)
         engine, why = open_engine(found.files, threads or count_cores(), backend)
         classifier = cls(engine, found, why, views, input_scale)
-        # Absolute: another process may have another current folder.
-        place = found.recipe if found.shipped else os.path.abspath(found.named)
-        classifier._reopen = (place, views, backend, threads, input_scale)
+        classifier._reopen = (found.named, views, backend, threads, input_scale)
         return classifier
 
     def __reduce__(self):
@@ -231,17 +224,11 @@ class Classifier:
         return [item if isinstance(item, CifarError) else next(predictions) for item in waiting]
 
     def predict_box(self, picture, box) -> "Prediction":
-        """Classify one square of an image, which somebody has chosen.
+        """Classify one square of an image, which somebody has chosen, as one of a photo's crops.
 
         Args:
             picture: Whatever `images.open_picture` takes.
             box: (left, top, right, bottom) in pixels of the image.
-
-        Returns:
-            A `Prediction` of that square alone, as confident as if it were one of a photo's crops.
-
-        Raises:
-            ImageError: If it cannot be read as an image.
         """
         image = open_picture(picture)
         crop = cut_out(image, [box])
@@ -258,23 +245,13 @@ class Classifier:
         Returns:
             `(crops, boxes, note)`: uint8 (k, 32, 32, 3), where they are in the image, and what
             `open_picture` notes about its pixels, or "".
-
-        Raises:
-            ImageError: If it cannot be read as an image.
         """
         image = open_picture(picture)
         boxes = choose_boxes(*image.size)
         return cut_out(image, boxes), boxes, image.info.get("note", "")
 
     def predict_prepared(self, prepared):
-        """Classify what `prepare` made, all in one go.
-
-        Args:
-            prepared: List of `(crops, boxes)` or `(crops, boxes, note)`.
-
-        Returns:
-            A list of `Prediction`s.
-        """
+        """Classify a list of what `prepare` made, with or without its note, in one go."""
         probs, chosen = self.answer_prepared(prepared)
         return [
             self._describe(row, crops[best], boxes[best], len(boxes) > 1, *note)
@@ -284,12 +261,9 @@ class Classifier:
     def answer_prepared(self, prepared):
         """Take the most confident crop of each image.
 
-        Args:
-            prepared: As for `predict_prepared`.
-
         Returns:
-            `(probs, chosen)`: float (n, 10), the probabilities of these crops, before
-            `photo_calibration`, in the order of `class_names`; and which crops these are.
+            `(probs, chosen)`: float (n, 10), before `photo_calibration`, in the order of
+            `class_names`; and which crops these are.
         """
         if not prepared:
             return np.empty((0, len(self.class_names)), np.float32), []
@@ -327,17 +301,10 @@ class Classifier:
         return apply_temperature(probs, calibration.temperature).astype(np.float32)
 
     def compute_probs(self, images, kind) -> np.ndarray:
-        """Compute uncalibrated probabilities, averaged over views.
+        """Compute uncalibrated probabilities, float32 (n, 10), averaged over a kind of views.
 
         With `mirrored`, the mirror image is evaluated only where the first prediction leaves doubt:
         two of three thumbnails need no second one.
-
-        Args:
-            images: uint8 (n, 32, 32, 3).
-            kind: A key of `tta.VIEWS`.
-
-        Returns:
-            float32 (n, 10).
         """
         if kind == "six":
             views = make_views(images, kind)
@@ -345,21 +312,17 @@ class Classifier:
             return average_views(flat.reshape(*views.shape[:2], flat.shape[-1]), kind)
         probs = self._ask(images)
         if kind == "mirrored":
-            rest = self._find_doubtful(probs)
+            single, rest = self.source.calibration.get("one"), slice(None)
+            if single:
+                rest = apply_temperature(probs, single.temperature).max(axis=1) < SURE_ENOUGH
             mirrored = self._ask(images[rest][:, :, ::-1])
             probs[rest] = average_views(np.stack([probs[rest], mirrored]), kind)
         return probs
 
-    def _find_doubtful(self, probs):
-        """Return which single views are not confident enough to stand alone, bool (n,)."""
-        if self._single is None:
-            return np.ones(len(probs), bool)
-        return apply_temperature(probs, self._single.temperature).max(axis=1) < SURE_ENOUGH
-
     def _ask(self, images):
         """Return the network's probabilities for single views."""
         with self._lock:
-            return self.contract.compute_probs(self._engine, images)
+            return self._engine.compute_probs(images)
 
     # ---------- words ---------------------------------------------------------------------------
 

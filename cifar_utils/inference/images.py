@@ -1,5 +1,6 @@
 """Any image in, an upright RGB image out."""
 
+import contextlib
 import importlib.util
 import io
 import os
@@ -22,25 +23,17 @@ FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF", "PPM")
 SIZE_LIMIT = "1 pixel to at most 64 megapixels are read. Scale it, or choose another image."
 # A scheme of two letters or more: "C:/" is a drive. Path() makes one slash of two.
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE)
-TURNS = {  # EXIF's numbers
-    2: "upright, and shows a mirror image",
-    3: "upside down",
-    4: "upside down, and shows a mirror image",
-    5: "on its side, and shows a mirror image",
-    6: "on its side",
-    7: "on its side, and shows a mirror image",
-    8: "on its side",
-}
+MIRRORED, SIDES = (2, 4, 5, 7), {2: "upright", 3: "upside down", 4: "upside down"}  # EXIF's numbers
 NEUTRAL_GREY = (128, 128, 128)
 CONVERT = "open it in an image viewer and save it as JPEG or PNG."
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-NOT_IMAGES = (  # how the file begins, in lower case; what it is; what to do
-    (b"pk\x03\x04", "a zip archive or an office document", "Unpack it and choose an image."),
-    (b"%pdf", "a PDF document", "Take a screenshot of the image in it and choose that."),
-    (b"<svg", "an SVG drawing", f"Export it as PNG, or {CONVERT}"),
-    (b"<?xml", "an XML or SVG file", f"Export it as PNG, or {CONVERT}"),
-    (b"<!doctype html", "a web page", "Save the image itself, not the page."),
-    (b"<html", "a web page", "Save the image itself, not the page."),
+NOT_IMAGES = (  # how the file begins, in lower case; what it is
+    (b"pk\x03\x04", "a zip archive or an office document: unpack it, and choose an image."),
+    (b"%pdf", "a PDF document: take a screenshot of the image in it."),
+    (b"<svg", "an SVG drawing: export it as PNG."),
+    (b"<?xml", "an XML or SVG file: export it as PNG."),
+    (b"<!doctype html", "a web page: save the image itself."),
+    (b"<html", "a web page: save the image itself."),
 )
 
 
@@ -89,26 +82,17 @@ def open_picture(source, side=None) -> Image.Image:
 
 
 def describe_orientation(source) -> str:
-    """Say what a file's EXIF data state about its orientation, and what `open_picture` does.
-
-    Args:
-        source: Whatever `open_picture` takes.
-
-    Returns:
-        One sentence.
-    """
-    try:
+    """Say in a sentence what a file's EXIF data state about its orientation, and what was done."""
+    turn = None
+    with contextlib.suppress(Exception):  # damaged metadata: the image stays as it is stored
         if isinstance(source, str | os.PathLike):
             source, _ = _read_file(os.fsdecode(source))
         if isinstance(source, bytes | bytearray | memoryview):
             source = _identify(bytes(source), "The image")
-        turn = (
-            source.getexif().get(ExifTags.Base.Orientation) if hasattr(source, "getexif") else None
-        )
-    except Exception:  # damaged metadata: the image stays as it is stored
-        turn = None
-    if turn in TURNS:
-        return f"The file says that the camera was held {TURNS[turn]}; the image was put upright."
+        turn = source.getexif().get(ExifTags.Base.Orientation)
+    if turn in range(2, 9):
+        held = SIDES.get(turn, "on its side") + ", and shows a mirror image" * (turn in MIRRORED)
+        return f"The file says that the camera was held {held}; the image was put upright."
     if turn == 1:
         return "The file says that it is upright already."
     return "The file does not say which side is up: it is taken as it is stored."
@@ -132,16 +116,13 @@ def _read_file(text):
         if path.exists():  # a pipe or a device, such as /dev/stdin or the shell's <(command)
             with path.open("rb") as stream:
                 return _read_stream(stream, str(path))
+    except ImageError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, ImageError):  # a ValueError, too
-            raise
         raise ImageError(
-            f"{path} cannot be read ({error}). Check the path and the file's permissions."
+            f"{path} cannot be read ({error}). Check its name and permissions."
         ) from error
-    raise ImageError(
-        f"There is no file {path}. Check the spelling, or give the full path "
-        f"(relative paths start at {Path.cwd()})."
-    )
+    raise ImageError(f"There is no file {path} (relative paths start at {Path.cwd()}).")
 
 
 def _read_stream(stream, name):
@@ -196,20 +177,14 @@ def _explain_bytes(data):
     if b"avif" in brands or b"avis" in brands:
         return f"is an AVIF image, and this Pillow cannot read it. Upgrade Pillow, or {CONVERT}"
     if any(brand in brands for brand in HEIC_BRANDS):
-        return (
-            "is a HEIC image (an iPhone's format). Run 'pip install pillow-heif', choose 'Most "
-            f"Compatible' in the phone's camera settings, or {CONVERT}"
-        )
+        return f"is a HEIC image (an iPhone's). Run 'pip install pillow-heif', or {CONVERT}"
     start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    for magic, what, advice in NOT_IMAGES:
+    for magic, what in NOT_IMAGES:
         if start.startswith(magic):
-            return f"is not an image but {what}. {advice}"
+            return f"is not an image but {what}"
     if start.isascii() and not any(byte < 32 and byte not in b"\t\r\n" for byte in start):
-        return "is not an image but text. Choose the image itself: JPEG, PNG, WebP, GIF or TIFF."
-    return (
-        "is no image that can be read here, or its beginning is damaged. Use JPEG, PNG, WebP, "
-        f"AVIF, GIF, BMP or TIFF: {CONVERT}"
-    )
+        return "is not an image but text: choose the image itself."
+    return f"is no image that can be read here, or its beginning is damaged: {CONVERT}"
 
 
 # ---------- pixels ------------------------------------------------------------------------------
@@ -220,7 +195,10 @@ def _decode(image, name, own=False):
     _check_size(name, image)
     try:
         image.load()
-        upright = _upright(image)
+        upright = image
+        with contextlib.suppress(Exception):  # damaged EXIF data: it stays as it is stored
+            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                upright = ImageOps.exif_transpose(image)
         ours = own or upright is not image  # nobody else holds its pixels
         if ours and upright.mode == "RGB" and "transparency" not in upright.info:
             # They are not copied: at 64 megapixels that takes 256 MB. A new image around them
@@ -234,18 +212,9 @@ def _decode(image, name, own=False):
 
 
 def _with_note(image, note):
-    """Drop the metadata of an image, and leave a note of ours."""
+    """Replace the metadata of an image by a note of ours."""
     image.info = {"note": note} if note else {}
     return image
-
-
-def _upright(image):
-    """Apply the EXIF orientation; an image whose EXIF data is damaged stays as it is stored."""
-    try:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        return ImageOps.exif_transpose(image) if turned else image
-    except Exception:
-        return image
 
 
 def _to_rgb(image, kind=None):
@@ -285,9 +254,9 @@ def _from_array(array, from_image=False):
 def _to_uint8(array, from_image):
     """Bring values to 0..255; return them and a note where their type says something else.
 
-    Files often hold 8-bit values in a wider type. Read by the type, they would be almost black, so
-    the values decide, as in scientific viewers. What is an image already (`from_image`) may also
-    have 16 bits in 32-bit integers, or floats to 255; in an array those are taken for a mistake.
+    Files often hold 8-bit values in a wider type, so the values decide, as in scientific viewers.
+    What is an image already (`from_image`) may also have 16 bits in 32-bit integers, or floats to
+    255; in an array those are taken for a mistake.
     """
     kind, wide = array.dtype.kind, array.dtype == np.uint16 or from_image
     if array.dtype == np.uint8:
@@ -331,7 +300,5 @@ def _check_size(name, image):
 
 def _damaged(name, error):
     """Word what a failed decoder said."""
-    return (
-        f"{name} is damaged or cut short ({str(error) or type(error).__name__}). "
-        "Copy or download it again, or choose another image."
-    )
+    reason = str(error) or type(error).__name__
+    return f"{name} is damaged or cut short ({reason}). Copy it again, or choose another image."
