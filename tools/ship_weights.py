@@ -3,7 +3,7 @@
     python tools/ship_weights.py RUN [RUN …]
 
 Chooses by validation accuracy in the last epoch, fits temperature and threshold on the images that
-the run held out, and writes into the package's `weights/`: `RECIPE.npz` (the weights in float16, for
+the run held out, and writes into `inference/weights/`: `RECIPE.npz` (the weights in float16, for
 Keras), `.tflite` (the same network exported, for the classifier), `.json` (the model card) and
 `.md` (the same for people). The numbers of the card are those of the exported file: float32, with
 the values that float16 kept. Refuses a run on the synthetic set, one with fewer than 2,000 images

@@ -50,15 +50,8 @@ class Prediction:
     calibrated: bool = False
     note: str = ""
 
-    @property
-    def label(self) -> str:
-        """The most probable class, also if the prediction is not confident."""
-        return self.class_names[0]
-
-    @property
-    def confidence(self) -> float:
-        """The probability of `label`."""
-        return self.probs[0]
+    label = property(lambda self: self.class_names[0], doc="The most probable class.")
+    confidence = property(lambda self: self.probs[0], doc="The probability of `label`.")
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
         """Return the `k` most probable classes as `(name, probability)` pairs."""
@@ -67,13 +60,8 @@ class Prediction:
     def to_dict(self, name: str, top: int = 3) -> dict:
         """Return the prediction as a JSON-ready dict: the one form that every front shares.
 
-        Args:
-            name: What the image is called.
-            top: How many classes to list.
-
-        Returns:
-            `{"picture", "label", "probability", "unsure", "classes": [{"class", "probability"}]}`;
-            `unsure` is None for a model without a calibration. With a note also `"note"`.
+        `{"picture", "label", "probability", "unsure", "classes": [{"class", "probability"}]}`;
+        `unsure` is None for a model without a calibration. With a note also `"note"`.
         """
         fields = {
             "picture": name,
@@ -92,7 +80,7 @@ class Prediction:
 
 
 class Classifier:
-    """A loaded model with its contract: images in, probabilities of the ten classes out.
+    """A loaded model: images in, probabilities of the ten classes out.
 
     Make one with `Classifier.load`. It may be used by several threads; they take turns. Pickled or
     copied, it carries what it was loaded from and opens that again.
@@ -141,10 +129,8 @@ class Classifier:
             A `Classifier`, warmed up.
 
         Raises:
-            ParameterError: If there is no such kind of views, or no such scale.
-            RunError: If the run has no weights yet.
-            ModelError: If the file is missing, is no model, or does not fit (32×32×3 in, ten
-                probabilities out), or nothing that is installed can run it.
+            CifarError: If there is no such model, kind of views or scale, or the file is no model,
+                does not fit (32×32×3 in, ten probabilities out) or cannot be run here.
         """
         if views not in VIEWS:
             raise ParameterError(f"There is no kind of views {views!r}. Valid: {', '.join(VIEWS)}.")
@@ -160,17 +146,12 @@ class Classifier:
             raise TypeError("Only a Classifier that was made by Classifier.load can be copied.")
         return Classifier.load, self._reopen
 
-    # ---------- images --------------------------------------------------------------------------
-
     def predict(self, image) -> "Prediction | list[Prediction]":
         """Classify one image, or each image of a batch.
 
         Args:
             image: Whatever `images.open_picture` takes: a path, bytes, PIL image or array. An
                 array (n, h, w, channels) is n images.
-
-        Returns:
-            A `Prediction`; of a batch a list of them.
 
         Raises:
             ImageError: If it cannot be read as an image.
@@ -186,18 +167,12 @@ class Classifier:
         return found
 
     def predict_many(self, pictures, errors="raise"):
-        """Classify many images, dozens at a time.
+        """Classify many images, dozens at a time, and yield a `Prediction` for each, in order.
 
         Args:
             pictures: Iterable of whatever `images.open_picture` takes.
             errors: "raise" ends with the first image that cannot be read; "return" yields its
                 error in its place and goes on.
-
-        Yields:
-            A `Prediction` for each, in order; with `errors="return"` or a `CifarError`.
-
-        Raises:
-            ImageError: With `errors="raise"`; the predictions before it have been yielded.
         """
         waiting, count = [], 0
         for picture in pictures:
@@ -210,26 +185,15 @@ class Classifier:
                 if errors == "raise":
                     break
             if count >= READ_AHEAD:
-                yield from self._answer(waiting)
+                yield from self.predict_prepared(waiting)
                 waiting, count = [], 0
-        for outcome in self._answer(waiting):
+        for outcome in self.predict_prepared(waiting):
             if errors == "raise" and isinstance(outcome, CifarError):
                 raise outcome
             yield outcome
 
-    def _answer(self, waiting):
-        """Predict for what was prepared; hand on the errors of what was not, in order."""
-        prepared = [item for item in waiting if not isinstance(item, CifarError)]
-        predictions = iter(self.predict_prepared(prepared))
-        return [item if isinstance(item, CifarError) else next(predictions) for item in waiting]
-
     def predict_box(self, picture, box) -> "Prediction":
-        """Classify one square of an image, which somebody has chosen, as one of a photo's crops.
-
-        Args:
-            picture: Whatever `images.open_picture` takes.
-            box: (left, top, right, bottom) in pixels of the image.
-        """
+        """Classify one square of an image, (left, top, right, bottom), as one of its crops."""
         image = open_picture(picture)
         crop = cut_out(image, [box])
         is_photo = len(choose_boxes(*image.size)) > 1
@@ -238,9 +202,6 @@ class Classifier:
 
     def prepare(self, picture):
         """Read an image and cut out the network's inputs.
-
-        Args:
-            picture: Whatever `images.open_picture` takes.
 
         Returns:
             `(crops, boxes, note)`: uint8 (k, 32, 32, 3), where they are in the image, and what
@@ -251,35 +212,25 @@ class Classifier:
         return cut_out(image, boxes), boxes, image.info.get("note", "")
 
     def predict_prepared(self, prepared):
-        """Classify a list of what `prepare` made, with or without its note, in one go."""
-        probs, chosen = self.answer_prepared(prepared)
-        return [
-            self._describe(row, crops[best], boxes[best], len(boxes) > 1, *note)
-            for row, best, (crops, boxes, *note) in zip(probs, chosen, prepared, strict=True)
-        ]
+        """Classify a list of what `prepare` made, in one go; errors among it are handed on."""
+        crops = [item[0] for item in prepared if not isinstance(item, CifarError)]
+        probs = self.predict_batch(np.concatenate(crops)) if crops else ()
+        found, start = [], 0
+        for item in prepared:
+            if not isinstance(item, CifarError):
+                crops, boxes, *note = item
+                part = probs[start : start + len(boxes)]
+                start += len(boxes)
+                best, is_photo = choose_crop(part), len(boxes) > 1
+                item = self._describe(part[best], crops[best], boxes[best], is_photo, *note)
+            found.append(item)
+        return found
 
-    def answer_prepared(self, prepared):
-        """Take the most confident crop of each image.
-
-        Returns:
-            `(probs, chosen)`: float (n, 10), before `photo_calibration`, in the order of
-            `class_names`; and which crops these are.
-        """
-        if not prepared:
-            return np.empty((0, len(self.class_names)), np.float32), []
-        probs = self.predict_batch(np.concatenate([item[0] for item in prepared]))
-        parts = np.split(probs, np.cumsum([len(item[0]) for item in prepared])[:-1])
-        chosen = [choose_crop(part) for part in parts]
-        return np.stack([part[best] for part, best in zip(parts, chosen, strict=True)]), chosen
-
-    # ---------- arrays --------------------------------------------------------------------------
-
-    def predict_batch(self, images, views=None) -> np.ndarray:
+    def predict_batch(self, images) -> np.ndarray:
         """Classify images that have the model's size already.
 
         Args:
             images: uint8 (n, 32, 32, 3), pixels 0 to 255; n may be 0.
-            views: Another kind of views than the classifier's own, or None.
 
         Returns:
             float32 (n, 10), probabilities in the order of `class_names`, calibrated if the model
@@ -294,11 +245,10 @@ class Classifier:
                 f"Expected uint8 images of shape (n, 32, 32, 3), got {images.dtype} "
                 f"{images.shape}. Use predict() for an image of another size."
             )
-        kind = views or self.views
-        probs, calibration = self.compute_probs(images, kind), self.source.calibration.get(kind)
-        if calibration is None:
+        probs = self.compute_probs(images, self.views)
+        if self.calibration is None:
             return probs
-        return apply_temperature(probs, calibration.temperature).astype(np.float32)
+        return apply_temperature(probs, self.calibration.temperature).astype(np.float32)
 
     def compute_probs(self, images, kind) -> np.ndarray:
         """Compute uncalibrated probabilities, float32 (n, 10), averaged over a kind of views.
@@ -323,8 +273,6 @@ class Classifier:
         """Return the network's probabilities for single views."""
         with self._lock:
             return self._engine.compute_probs(images)
-
-    # ---------- words ---------------------------------------------------------------------------
 
     def describe_thresholds(self) -> str:
         """Say from which probability on a prediction is not called unsure."""

@@ -44,14 +44,10 @@ class Engine:
     Attributes:
         name, package, install, suffix: The library, what is imported of it, what `pip` calls it,
             and the files that it reads.
-        input_type, channels_first: Of the inputs.
         batch: The only number of inputs that a call takes, or None for any.
         quantisation: `(step, zero)` of integer inputs that stand for (integer - zero) × step.
         found_scale: `(one of INPUT_SCALES, why)` where the file says what pixels it expects.
         scale, logits: The scale in use, and whether a softmax is missing; see `fit_engine`.
-
-    Raises:
-        ModelError: If the network does not take one image and give ten numbers.
     """
 
     name = package = install = suffix = ""
@@ -62,24 +58,23 @@ class Engine:
         self._path = os.path.abspath(path)  # LiteRT opens it again, in whatever folder
         self._threads = threads
         inputs, outputs = self._open()
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise ModelError(
-                f"The network does not fit: it has {len(inputs)} inputs and {len(outputs)}"
-                " outputs; expected is one of each. Choose another model."
-            )
-        (self._input, kind, taken), (self._output, _, given) = *inputs, *outputs
-        self.input_type = np.dtype(kind)
-        self.batch, *taken = _list_sides(taken)
-        given = _list_sides(given)[1:]
-        self.channels_first = not _fits(taken, SQUARES[0])
-        known_type = self.quantisation or self.input_type.kind == "f" or self.takes_bytes
-        fitting = any(_fits(taken, square) for square in SQUARES)
-        if not (known_type and fitting and (given == (None,) or _fits(given, (N_CLASSES,)))):
-            raise ModelError(
-                f"{os.path.basename(path)} does not fit: it takes {self.input_type} {tuple(taken)}"
-                f" and gives {given}. Expected are RGB images {SQUARES[0]}, uint8 or float32, and"
-                f" a probability for each of CIFAR-10's {N_CLASSES} classes; choose another model."
-            )
+        found = f"{len(inputs)} inputs and {len(outputs)} outputs"
+        if len(inputs) == len(outputs) == 1:
+            (self._input, kind, taken), (self._output, _, given) = *inputs, *outputs
+            self.input_type = np.dtype(kind)
+            self.batch, *taken = _list_sides(taken)
+            given = _list_sides(given)[1:]
+            self.channels_first = not _fits(taken, SQUARES[0])
+            known_type = self.quantisation or self.input_type.kind == "f" or self.takes_bytes
+            square = any(_fits(taken, square) for square in SQUARES)
+            if known_type and square and _fits(given, (N_CLASSES,)):
+                return
+            found = f"inputs {self.input_type} {tuple(taken)} and outputs {given}"
+        raise ModelError(
+            f"{os.path.basename(path)} does not fit: it has {found}. Expected are RGB images"
+            f" {SQUARES[0]}, uint8 or float32, and a probability for each of CIFAR-10's"
+            f" {N_CLASSES} classes; choose another model."
+        )
 
     def _open(self):
         """Open the file; return `(key, dtype, shape)` of each input, and of each output."""
@@ -98,33 +93,24 @@ class Engine:
         return _apply_softmax(outputs) if self.logits else outputs
 
     def run(self, images, scale):
-        """Return the network's outputs as they are, float32 (n, k), for uint8 images.
-
-        Called in batches of `BATCH_SIZES`, padded, or of the size that the network was fixed to.
-        """
+        """Return the outputs as they are, float32 (n, k), for uint8 images; padded, in batches."""
         inputs = self._prepare_inputs(images, scale)
         sizes = (self.batch,) if self.batch else BATCH_SIZES
         parts, start, n = [], 0, len(inputs)
         while start < n:
             size = next((size for size in sizes if n - start <= size), sizes[-1])
-            part = inputs[start : start + size]
-            missing = size - len(part)
-            if missing:
-                part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
-            outputs = self._run(np.ascontiguousarray(part))
-            parts.append(np.asarray(outputs, np.float32)[: n - start])
+            part = np.zeros((size, *inputs.shape[1:]), inputs.dtype)
+            part[: n - start] = inputs[start : start + size]
+            parts.append(np.asarray(self._run(part), np.float32)[: n - start])
             start += size
         return np.concatenate(parts)
 
     def _prepare_inputs(self, images, scale):
         """Turn uint8 images into what the network takes."""
         if not self.takes_bytes:
-            if scale == "0..255":
-                images = images.astype(np.float32)
-            elif scale == "-1..1":
-                images = images.astype(np.float32) / np.float32(127.5) - np.float32(1)
-            else:
-                images = scale_images(images)
+            images = scale_images(images) if scale == "0..1" else images.astype(np.float32)
+            if scale == "-1..1":
+                images = images / np.float32(127.5) - np.float32(1)
         if self.quantisation:
             step, zero = self.quantisation
             limits = np.iinfo(self.input_type)
@@ -248,10 +234,8 @@ ENGINES = (LiteRTEngine, OnnxEngine, KerasEngine, TensorFlowEngine)
 
 def _list_sides(shape):
     """Return a shape as a tuple, with None for each side that is not a fixed number."""
-    sides = () if shape is None else tuple(shape)
-    return tuple(
-        int(side) if isinstance(side, int | np.integer) and side > 0 else None for side in sides
-    ) or (None,)
+    sides = [None] if shape is None else shape
+    return tuple(int(n) if isinstance(n, int | np.integer) and n > 0 else None for n in sides)
 
 
 def _fits(found, wanted):
@@ -303,15 +287,8 @@ def read_range(kind, step, zero):
 def fit_engine(engine, source, input_scale=None) -> str:
     """Set `engine.scale` and `engine.logits`: as given, known, read from the file, or probed.
 
-    Fed with the wrong pixels, a network gives wrong predictions without any error.
-
-    Args:
-        engine: An `Engine`.
-        source: The `sources.ModelSource` that it was opened from.
-        input_scale: One of `INPUT_SCALES`, where the user says it; None finds it out.
-
-    Returns:
-        Sentences for people on what was found, and how; empty for networks of ours.
+    Fed with the wrong pixels, a network gives wrong predictions without any error. Returns
+    sentences on what was found, and how; empty for networks of ours.
     """
     if input_scale not in (None, *INPUT_SCALES):
         raise ParameterError(
@@ -372,17 +349,15 @@ def read_thumbnails():
 
 
 def _score(outputs):
-    """Score how well outputs (46, 10) for the thumbnails suit a network that was trained.
-
-    The mean log probability of the right class says whether they are correct. The mutual
-    information of image and prediction says whether they are confident and varied: it is zero for
-    a constant prediction, which the first part alone would prefer to a weak network's.
-    """
+    """Score how well outputs (46, 10) for the thumbnails suit a network that was trained."""
     if not np.isfinite(outputs).all():  # 255 is more than some networks can take
         return -np.inf
     probs = _apply_softmax(outputs) if _are_logits(outputs) else outputs
     probs = np.clip(probs, 1e-3, 1).astype(np.float64)
     _, labels = read_thumbnails()
+    # The mean log probability of the right class says whether they are correct. The mutual
+    # information of image and prediction says whether they are confident and varied: it is zero for
+    # a constant prediction, which the first part alone would prefer to a weak network's.
     right = np.log(probs[np.arange(len(labels)), labels]).mean()
     entropies = [-(p * np.log(p)).sum(axis=-1).mean() for p in (probs.mean(axis=0), probs)]
     return right + entropies[0] - entropies[1]
@@ -426,20 +401,20 @@ def is_installed(engine):
 
 def describe_engines() -> list[str]:
     """List the engines in the order in which they are tried, and whether each is installed."""
+    state = {engine: is_installed(engine) for engine in ENGINES}
     return [
-        f"{engine.name}: "
-        + ("installed" if is_installed(engine) else f"pip install {engine.install}")
-        for engine in ENGINES
+        f"{engine.name}: {'installed' if here else f'pip install {engine.install}'}"
+        for engine, here in state.items()
     ]
 
 
 def open_engine(files, threads=1, only=None):
-    """Open a network with the first engine that is installed and has a file.
+    """Open a network with the first engine that is installed and has a file, or with `only` one.
 
     Args:
         files: The same network in one or more formats: a dict from suffix to path.
         threads: Processor cores to use.
-        only: The name of the one engine to take; None tries all in the order of `ENGINES`.
+        only: The name of an engine, or None.
 
     Returns:
         `(engine, why)`: one sentence on which was taken and what became of those before it.
@@ -454,24 +429,25 @@ def open_engine(files, threads=1, only=None):
             continue
         if path is None:
             notes.append(f"{engine.name}: the model has no {engine.suffix} file")
-        elif not is_installed(engine):
+            continue
+        if not is_installed(engine):
             notes.append(f"{engine.name}: not installed (pip install {engine.install})")
+            continue
+        try:
+            opened = engine(path, threads)
+        except ImportError as error:
+            notes.append(f"{engine.name}: installed, but broken ({error})")
+        except CifarError:
+            raise
+        except Exception as error:  # each library has its own
+            raise ModelError(
+                f"{engine.name} cannot open {path.name}: {find_reason(error)} Make the file again"
+                " ('python -m cifar_utils export'), or take another format."
+            ) from error
         else:
-            try:
-                opened = engine(path, threads)
-            except ImportError as error:
-                notes.append(f"{engine.name}: installed, but broken ({error})")
-            except CifarError:
-                raise
-            except Exception as error:  # each library has its own
-                raise ModelError(
-                    f"{engine.name} cannot open {path.name}: {find_reason(error)} Make"
-                    " the file again ('python -m cifar_utils export'), or take another format."
-                ) from error
-            else:
-                because = f", since {'; '.join(notes)}" if notes else ", the first choice"
-                version = getattr(sys.modules[engine.package], "__version__", "")
-                return opened, f"{engine.name} {version}{because}"
+            because = f"since {'; '.join(notes)}" if notes else "the first choice"
+            version = getattr(sys.modules[engine.package], "__version__", "")
+            return opened, f"{engine.name} {version}, {because}"
     raise ModelError(
         f"Nothing here can run the model. {'; '.join(notes)}. A file for another engine is made by"
         " 'python -m cifar_utils export'."

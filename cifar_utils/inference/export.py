@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import importlib.util
 import io
-import itertools
 import logging
 import os
 import re
@@ -22,12 +21,13 @@ from pathlib import Path
 import numpy as np
 
 from cifar_utils.backend import hold_back, pinned_settings
+from cifar_utils.data import CLASS_NAMES, load_dataset
 from cifar_utils.data.preprocessing import IMAGE_SIZE
 from cifar_utils.errors import CifarError, ModelError, ParameterError
 from cifar_utils.evaluation.calibration import fit_calibration
 from cifar_utils.evaluation.scenes import make_scenes
 from cifar_utils.evaluation.tta import VIEWS
-from cifar_utils.inference.classifier import READ_AHEAD, Classifier
+from cifar_utils.inference.classifier import Classifier
 from cifar_utils.inference.engines import flatten_layers, open_engine
 from cifar_utils.inference.sources import (
     CALIBRATION_FILE,
@@ -38,6 +38,7 @@ from cifar_utils.inference.sources import (
     find_reason,
 )
 from cifar_utils.paths import atomic_path, relative_to_project
+from cifar_utils.runs import Run
 from cifar_utils.runs.machine import count_cores
 
 # What each format's file is called; a SavedModel is a folder.
@@ -57,9 +58,6 @@ path, images, answers = sys.argv[1:]
 probs = Classifier.load(path, "one").compute_probs(numpy.load(images), "one")
 numpy.savez(answers, probs=probs, tensorflow="tensorflow" in sys.modules)
 """
-
-
-# ---------- what notebook 03 saves --------------------------------------------------------------
 
 
 def save_for_classifier(run, model, val_images, val_labels):
@@ -98,34 +96,20 @@ def save_for_classifier(run, model, val_images, val_labels):
 
 
 def fit_calibrations(engine, images, labels, scenes=SCENES):
-    """Fit temperature and threshold for every kind of views, and for photos.
-
-    Args:
-        engine: An `engines.Engine` of a network of ours.
-        images, labels: uint8 (n, 32, 32, 3) and (n,), that the network was not trained on.
-        scenes: How many scenes to make of them, at most.
-
-    Returns:
-        A dict from a key of `tta.VIEWS` or `PHOTO` to a `calibration.Calibration`.
-    """
+    """Fit a `Calibration` on held-out images for every kind of views, and for photos (`PHOTO`)."""
     fitted = {}
     for kind in VIEWS:  # "one" first: where it is confident, `mirrored` asks no second time
         probs = make_classifier(engine, fitted).compute_probs(images, kind)
         fitted[kind] = fit_calibration(labels, probs)
-    classifier, parts = make_classifier(engine, fitted), []
-    drawn = make_scenes(images, scenes, seed=0)
-    while part := [classifier.prepare(scene) for scene in itertools.islice(drawn, READ_AHEAD)]:
-        parts.append(classifier.answer_prepared(part)[0])
-    probs = np.concatenate(parts)
+    found = make_classifier(engine, fitted).predict_many(make_scenes(images, scenes, seed=0))
+    ranked = [dict(zip(one.class_names, one.probs, strict=True)) for one in found]
+    probs = np.float32([[by_name[name] for name in CLASS_NAMES] for by_name in ranked])
     return fitted | {PHOTO: fit_calibration(labels[: len(probs)], probs, PHOTO_TARGET)}
 
 
 def make_classifier(engine, calibration):
     """Return a `Classifier` of an engine and what was fitted for it so far."""
     return Classifier(engine, ModelSource(Path(), {}, "fitting", calibration=calibration))
-
-
-# ---------- the command -------------------------------------------------------------------------
 
 
 def export(name, kind, path=None):
@@ -142,10 +126,8 @@ def export(name, kind, path=None):
         run also written to its `exports/exports.json`.
 
     Raises:
-        ParameterError: If there is no such format, or the named file exists.
-        RunError: If the run has no weights.
-        ModelError: If there is no such model, it cannot be written, or the file's probabilities
-            differ by more than `TOLERANCE`.
+        CifarError: If there is no such model or format, the named file exists, or what was written
+            predicts something else.
     """
     if kind not in SUFFIXES:
         raise ParameterError(f"There is no format {kind!r}. Valid: {', '.join(SUFFIXES)}.")
@@ -155,20 +137,15 @@ def export(name, kind, path=None):
             f"{source.path} is an export already. Name its run, shipped weights or a Keras file."
         )
     if Path(source.named, "run.json").is_file():  # a file of the run is a file like others
-        from cifar_utils.runs.run import Run
-
         run = Run(Path(source.named))
     if not path and not run:
-        stem = source.recipe if source.shipped else source.path.stem
-        path = f"{stem}{SUFFIXES[kind] or '-savedmodel'}"
+        path = f"{source.path.stem}{SUFFIXES[kind] or '-savedmodel'}"
     if path and Path(path).exists():
         raise ParameterError(
             f"{path} exists already. Take another name (--output), or remove it first."
         )
     path = Path(path or run.path(f"exports/{run.name}{SUFFIXES[kind]}"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    from cifar_utils.data import load_dataset
-
     images = (run.dataset if run else load_dataset()).test_images[:CHECKED_IMAGES]
     engine, _ = open_engine(source.files, count_cores(), "Keras")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
@@ -179,44 +156,32 @@ def export(name, kind, path=None):
         if not difference <= TOLERANCE:
             raise ModelError(
                 f"The exported {kind} file differs from the network, by up to {difference:.2g} in"
-                f" probability; at most {TOLERANCE:g} was expected. Nothing was written. Try"
-                " another format."
+                f" probability ({TOLERANCE:g} is allowed). Nothing was written; try another format."
             )
         size = sum(part.stat().st_size for part in (written, *written.rglob("*")) if part.is_file())
         if path.is_dir():
             shutil.rmtree(path)
         os.replace(written, path)
-    report = {
-        "format": kind,
-        "path": str(path),
-        "bytes": size,
-        "largest_difference": difference,
-        "images": len(images),
-        "without_tensorflow": not tensorflow,
-    }
+    report = {"format": kind, "path": str(path), "bytes": size, "images": len(images)}
+    report |= {"largest_difference": difference, "without_tensorflow": not tensorflow}
     if run:
-        known = run.read_json("exports/exports.json")
-        written = {kind: report | {"path": relative_to_project(path)}}
-        run.write_json("exports/exports.json", known | written)
+        known, shared = run.read_json("exports/exports.json"), {"path": relative_to_project(path)}
+        run.write_json("exports/exports.json", known | {kind: report | shared})
     return report
 
 
 def describe_export(report):
     """Return one line on an export for a person."""
-    alone = "without TensorFlow" if report["without_tensorflow"] else "with TensorFlow"
+    alone = "without" if report["without_tensorflow"] else "with"
     return (
-        f"{report['path']}: {report['bytes'] / 1e6:.1f} MB, read again {alone}; its probabilities"
-        f" for {report['images']:,} images differ from the network's by at most"
+        f"{report['path']}: {report['bytes'] / 1e6:.1f} MB, read again {alone} TensorFlow; its"
+        f" probabilities for {report['images']:,} images differ from the network's by at most"
         f" {report['largest_difference']:.1g}."
     )
 
 
 def read_in_own_process(path, images):
-    """Let a fresh process read an exported file and predict for uint8 images (n, 32, 32, 3).
-
-    Returns:
-        `(probs, tensorflow)`: float32 (n, 10), and whether the process imported TensorFlow.
-    """
+    """Let a fresh process read a file; return its probabilities and if it imported TensorFlow."""
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "images.npy"), Path(folder, "probs.npz")
         np.save(asked, images)
@@ -225,44 +190,31 @@ def read_in_own_process(path, images):
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise ModelError(
-                f"The exported file cannot be read again: {last[:300]} Nothing was written;"
+                f"The file cannot be read again, so nothing was written: {last[:300]}"
                 " 'python -m cifar_utils doctor' says what this machine lacks."
             )
         with np.load(answered) as saved:
             return saved["probs"], bool(saved["tensorflow"])
 
 
-# ---------- conversion --------------------------------------------------------------------------
-
-
 def write_model(model, path, kind, half=False):
     """Write a network in one of the formats of `SUFFIXES`, without checking it.
 
     Args:
-        model: From float32 images in [0, 1], or uint8 images, to probabilities.
-        path: The file, or for a SavedModel the folder. It must not exist.
+        model: A `keras.Model` from float32 images in [0, 1], or uint8 images, to probabilities.
+        path: The file, or for a SavedModel the folder.
         kind: A key of `SUFFIXES`.
         half: Whether to store the weights of a `.tflite` in float16; it computes in float32.
-
-    Raises:
-        ModelError: If the exporter is not installed or cannot express the network, or a weight is
-            not finite.
     """
     from cifar_utils.backend import keras
 
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
         # Said here, since LiteRT may hide it: its arithmetic clamps NaN away.
-        raise ModelError(
-            "The network's weights are not finite: its training diverged. Train again, with a"
-            " smaller learning_rate."
-        )
+        raise ModelError("The training diverged: train again, with a smaller learning_rate.")
     needed = ("tf2onnx", "onnx", "onnxruntime") if kind == "onnx" else ()
     missing = [name for name in needed if not importlib.util.find_spec(name)]
     if missing:
-        raise ModelError(
-            f"The onnx format needs {', '.join(missing)}. Run: pip install 'cifar-notebooks[onnx]'"
-            " (in a checkout: pip install -e '.[onnx]')."
-        )
+        raise ModelError(f"{', '.join(missing)} missing: pip install 'cifar-notebooks[onnx]'.")
     try:
         with _quietly(), pinned_settings():
             if str(model.inputs[0].dtype) != "uint8":
@@ -326,14 +278,11 @@ def _convert_to_tflite(model, half):
 def _quietly():
     """Hold back what exporters tell: names of temporary files, advice against HDF5, noise."""
     level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            hold_back(EXPORTER_NOISE),
-            contextlib.redirect_stdout(io.StringIO()),  # Keras 3.8, whatever `verbose` says
-        ):
-            warnings.simplefilter("ignore", FutureWarning)  # tf2onnx and NumPy 2: not to us
-            yield
-    finally:
-        logging.disable(level)
+    with contextlib.ExitStack() as stack:
+        stack.callback(logging.disable, level)
+        logging.disable(logging.WARNING)
+        stack.enter_context(hold_back(EXPORTER_NOISE))
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))  # Keras 3.8 prints
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore", FutureWarning)  # tf2onnx and NumPy 2: not to us
+        yield

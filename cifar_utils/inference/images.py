@@ -76,7 +76,7 @@ def open_picture(source, side=None) -> Image.Image:
         warnings.simplefilter("ignore")
         with _identify(data, name) as image:
             if side is not None:
-                _check_size(name, image)  # before a JPEG is told to come smaller
+                _check_size(name, *image.size)  # before a JPEG is told to come smaller
                 image.draft("RGB", (side, side))
             return _decode(image, name, own=True)
 
@@ -98,50 +98,33 @@ def describe_orientation(source) -> str:
     return "The file does not say which side is up: it is taken as it is stored."
 
 
-# ---------- files and streams -------------------------------------------------------------------
-
-
 def _read_file(text):
     """Read at most `MAX_BYTES` from a path or stream; return the bytes and a name for messages."""
     if text == "-" and not os.path.isfile(text):
-        # A kernel of Jupyter has an object here that is no stream of bytes.
-        return _read_stream(getattr(sys.stdin, "buffer", None), "Standard input")
-    path = expand_home(_resolve_address(text))
+        stream = getattr(sys.stdin, "buffer", None)  # Jupyter's is no stream of bytes
+        if stream is None or stream.isatty():
+            raise ImageError("Standard input has no image: pipe one in, or give a file's path.")
+        return stream.read(MAX_BYTES + 1), "Standard input"
+    address = urllib.parse.urlsplit(text) if ADDRESS.match(text) else None
+    if address and not os.path.exists(text):
+        if address.scheme.lower() != "file" or address.netloc not in ("", "localhost"):
+            raise ImageError(f"{text[:200]} is an address: download the image, and give its path.")
+        text = urllib.parse.unquote(address.path)
+    path = expand_home(text)
     try:
         if path.is_dir():
             raise ImageError(f"{path} is a folder. Give the path of one image in it.")
         if path.is_file():
             _check_bytes(path.stat().st_size, path.name)
             return path.read_bytes(), path.name
-        if path.exists():  # a pipe or a device, such as /dev/stdin or the shell's <(command)
-            with path.open("rb") as stream:
-                return _read_stream(stream, str(path))
-    except ImageError:
-        raise
+        with path.open("rb") as stream:  # a device, such as /dev/stdin or the shell's <(command)
+            return stream.read(MAX_BYTES + 1), str(path)
+    except FileNotFoundError:
+        raise ImageError(f"There is no file {path} (paths start at {Path.cwd()}).") from None
     except (OSError, ValueError) as error:
-        raise ImageError(
-            f"{path} cannot be read ({error}). Check its name and permissions."
-        ) from error
-    raise ImageError(f"There is no file {path} (relative paths start at {Path.cwd()}).")
-
-
-def _read_stream(stream, name):
-    """Read a stream to its end, or as far as tells that it is too long."""
-    if stream is None or stream.isatty():
-        raise ImageError(f"{name} has no image: pipe one in, or give the path of a file.")
-    return stream.read(MAX_BYTES + 1), name
-
-
-def _resolve_address(text):
-    """Return the path of a `file:` address, or the text itself; refuse other addresses."""
-    if not ADDRESS.match(text) or os.path.exists(text):
-        return text
-    address = urllib.parse.urlsplit(text)
-    if address.scheme.lower() == "file" and address.netloc in ("", "localhost"):
-        return urllib.parse.unquote(address.path)
-    raise ImageError(
-        f"{text[:200]} is an address: download the image and give the path of the file."
-    )
+        if isinstance(error, ImageError):  # a ValueError, too
+            raise
+        raise ImageError(f"{path} cannot be read ({error}). Check the path.") from error
 
 
 def _check_bytes(count, name):
@@ -150,8 +133,7 @@ def _check_bytes(count, name):
         raise ImageError(f"{name} is empty (0 bytes). Copy or download it again.")
     if count > MAX_BYTES:
         raise ImageError(
-            f"{name} has {'more' if count == MAX_BYTES + 1 else f'{count / 1e6:.0f} MB'}, and at"
-            f" most {MAX_BYTES / 1e6:.0f} MB are read. Scale it down, or save it as JPEG."
+            f"{name} is too large: at most {MAX_BYTES / 1e6:.0f} MB are read. Scale it down."
         )
 
 
@@ -187,12 +169,9 @@ def _explain_bytes(data):
     return f"is no image that can be read here, or its beginning is damaged: {CONVERT}"
 
 
-# ---------- pixels ------------------------------------------------------------------------------
-
-
 def _decode(image, name, own=False):
     """Turn an opened image into upright RGB, after a look at its size."""
-    _check_size(name, image)
+    _check_size(name, *image.size, getattr(image, "tag_v2", None))
     try:
         image.load()
         upright = image
@@ -242,10 +221,10 @@ def _from_array(array, from_image=False):
         array = array[:, :, 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or not array.size:
         raise ImageError(
-            f"The array has shape {array.shape}; one image is (height, width, 3), channels last. "
-            "A classifier's predict also takes a batch: (n, height, width, 3)."
+            f"The array has shape {array.shape}; one image is (height, width, 3), channels last."
+            " A classifier's predict also takes a batch: (n, height, width, 3)."
         )
-    _check_pixels("The array", array.shape[1], array.shape[0])
+    _check_size("The array", *array.shape[1::-1])
     array, note = _to_uint8(array, from_image)
     image, other = _to_rgb(Image.fromarray(np.ascontiguousarray(array)))
     return image, note or other
@@ -279,21 +258,13 @@ def _to_uint8(array, from_image):
     )
 
 
-def _check_pixels(name, width, height):
-    """Refuse what has no pixels, or more than `MAX_PIXELS`."""
+def _check_size(name, width, height, tags=None):
+    """Refuse what has no pixels, or more than `MAX_PIXELS`, in all or in one tile of a TIFF."""
     if not 0 < width * height <= MAX_PIXELS:
         raise ImageError(f"{name} is {width} x {height} pixels: {SIZE_LIMIT}")
-
-
-def _check_size(name, image):
-    """Refuse an opened image, or tiles of a TIFF file, of more than `MAX_PIXELS`."""
-    _check_pixels(name, image.width, image.height)
-    try:
-        tags = getattr(image, "tag_v2", {})
-        tile = int(tags.get(TiffImagePlugin.TILEWIDTH, 0))
-        tile *= int(tags.get(TiffImagePlugin.TILELENGTH, 0))
-    except Exception:  # a tag may hold anything; then the decoder refuses it
-        return
+    tile = 0
+    with contextlib.suppress(Exception):  # a tag may hold anything; then the decoder refuses it
+        tile = int(tags[TiffImagePlugin.TILEWIDTH]) * int(tags[TiffImagePlugin.TILELENGTH])
     if tile > MAX_PIXELS:
         raise ImageError(f"{name} is stored in tiles that are too large: {SIZE_LIMIT}")
 

@@ -23,18 +23,7 @@ def list_pretrained() -> list[str]:
 
 
 def read_card(name="fast") -> dict:
-    """Read the model card of shipped weights.
-
-    Args:
-        name: One of `list_pretrained()`.
-
-    Returns:
-        What the weights are: data, recipe, seed, test accuracy with its interval, calibration,
-        limits, SHA-256, licence.
-
-    Raises:
-        ModelError: If there are no such weights, or the card cannot be read.
-    """
+    """Read the model card of shipped weights: data, recipe, test accuracy, limits, SHA-256 …"""
     known = list_pretrained()
     if name not in known:
         raise ModelError(f"No weights {name!r} ship with the package. {suggest(name, known)}")
@@ -57,8 +46,7 @@ def load_pretrained(name="fast"):
         probabilities of CIFAR-10's classes (n, 10). An ordinary one: compile it to fine-tune it.
 
     Raises:
-        ModelError: If there are no such weights, their SHA-256 is not the card's, or they do not
-            belong to the card's network.
+        ModelError: If there are no such weights, or the files are not those of the card.
     """
     card = read_card(name)
     with np.load(io.BytesIO(read_verified(WEIGHTS_DIR / f"{name}.npz", card["sha256"]))) as saved:
@@ -68,10 +56,7 @@ def load_pretrained(name="fast"):
 
     model = models.unfuse(models.build(recipe_from_json(card["recipe"])))
     if [array.shape for array in arrays] != [tuple(weight.shape) for weight in model.weights]:
-        raise ModelError(
-            f"The weights {name!r} belong to another network than their card names. Reinstall the"
-            " package."
-        )
+        raise ModelError(f"The weights {name!r} are of another network. Reinstall the package.")
     model.set_weights([array.astype(np.float32) for array in arrays])
     return model
 
@@ -81,13 +66,11 @@ def read_verified(path, sha256):
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ModelError(
-            f"{path} cannot be read ({error.strerror}). Reinstall the package."
-        ) from None
+        raise ModelError(f"{path} cannot be read ({error}). Reinstall the package.") from None
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise ModelError(
-            f"{path} is damaged or is not the file that its card describes (SHA-256 {found[:12]}…,"
-            f" expected {sha256[:12]}…). Reinstall the package."
+            f"{path} is damaged or another file (SHA-256 {found[:12]}…, expected {sha256[:12]}…)."
+            " Reinstall the package."
         )
     return content

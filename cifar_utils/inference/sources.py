@@ -95,12 +95,8 @@ def find_model(source=None) -> ModelSource:
             `.keras`, `.h5`, `.tflite` or `.onnx` file; a SavedModel folder; or the name of shipped
             weights. A run goes before shipped weights of the same name.
 
-    Returns:
-        A `ModelSource`, with what the `run.json` beside the file states.
-
     Raises:
-        RunError: If the run has no weights yet.
-        ModelError: If the file is missing, is no model, or is not the one that was shipped.
+        CifarError: If there is none, or the run has no weights yet.
     """
     if source is None:
         return find_shipped()
@@ -140,24 +136,19 @@ def find_shipped(name=SHIPPED) -> ModelSource:
 
 def _list_run_files(folder):
     """Return the model files of a run folder by suffix."""
-    names = {suffix: (f"model{suffix}",) for suffix in EXPORTED}
-    names[KERAS_SUFFIX] = ("model1.h5", "model.keras")  # the last one that is there
-    files = {
-        suffix: folder / name
-        for suffix, known in names.items()
-        for name in known
-        if (folder / name).is_file()
-    }
+    names = [(KERAS_SUFFIX, "model1.h5")]  # or, where it is there:
+    names += [(suffix, f"model{suffix}") for suffix in (KERAS_SUFFIX, *EXPORTED)]
+    files = {suffix: folder / name for suffix, name in names if (folder / name).is_file()}
     if files:
         return files
     if (folder / "run.json").is_file():
         raise RunError(
-            f"The run {folder.name} has no model.keras yet: its training has not finished. Continue"
-            f" it with 'python -m cifar_utils run --name {folder.name} --resume'."
+            f"The run {folder.name} has no model.keras yet. Continue its training with"
+            f" 'python -m cifar_utils run --name {folder.name} --resume'."
         )
     raise RunError(
-        f"{folder} is no run folder and no SavedModel: it holds neither model.keras nor run.json"
-        " nor saved_model.pb. Make a run with 'python -m cifar_utils run', or give a model file."
+        f"{folder} is no run folder and no SavedModel: it has no model.keras, run.json or"
+        " saved_model.pb. Make a run with 'python -m cifar_utils run', or give a model file."
     )
 
 
@@ -173,14 +164,11 @@ def _check_suffix(path):
         )
     if suffix not in (KERAS_SUFFIX, ".h5", ".hdf5", *EXPORTED):
         raise ModelError(
-            f"{path.name} is no model file by its name. Expected is one that ends in .keras, .h5,"
-            " .tflite or .onnx; an image goes into image_path, not model_path."
+            f"{path.name} is no model file by its name: .keras, .h5, .tflite or .onnx is expected."
+            " An image goes into image_path, not model_path."
         )
     if suffix == KERAS_SUFFIX and not zipfile.is_zipfile(path):  # Keras would say "not found"
-        raise ModelError(
-            f"{path.name} is no Keras model or is cut short. Copy it again, or save it again "
-            "with model.save('name.keras')."
-        )
+        raise ModelError(f"{path.name} is no Keras model or is cut short. Copy or save it again.")
     return suffix if suffix in EXPORTED else KERAS_SUFFIX
 
 
@@ -202,8 +190,7 @@ def _describe_source(path, files, named):
         calibration = {}  # made by an older version, or nothing was held out
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
-            f"{folder / CALIBRATION_FILE} cannot be used ({error!r}). Delete it: the model then"
-            " predicts without knowing when it is not confident."
+            f"{folder / CALIBRATION_FILE} cannot be used ({error!r}). Delete it."
         ) from None
     return ModelSource(path, files, name, recipe, dataset, False, calibration, named)
 
