@@ -51,10 +51,9 @@ def compute_confusion(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
 def compute_metrics(labels, probs, class_names=CLASS_NAMES) -> dict:
     """Compute accuracy, weighted F1 and weighted recall with their intervals.
 
-    Accuracy has a Wilson interval. Recall weighted by class size equals accuracy, so it has the
-    same interval. Weighted F1 has a bootstrap percentile interval over the test images.
-    The intervals, of 95 %, state how much a result would move on other test images from the same
-    source, not how much it would move with another training seed.
+    Accuracy has a Wilson interval, and so has weighted recall, which equals it; weighted F1 has a
+    bootstrap percentile interval. The intervals, of 95 %, state how much a result would move on
+    other test images from the same source, not with another training seed.
 
     Args:
         labels: Integer class ids, shape (n,).
@@ -118,12 +117,10 @@ def compute_metrics_without_label_errors(labels, probs, indices, dataset) -> dic
         dataset: Name of the data set; the list is about "cifar10" only.
 
     Returns:
-        The metrics, with `"excluded"`: how many images were left out. None for any data set but
-        CIFAR-10.
+        The metrics, with `"excluded"`: how many images were left out. None for any other data set.
 
     Raises:
-        ValueError: If a listed image does not have the label on the list: then these are not the
-            images of the official test set in its order.
+        ValueError: If these are not the images of the official test set in its order.
     """
     if dataset != "cifar10":
         return None
@@ -156,10 +153,7 @@ def compute_wilson_interval(hits, n):
 
 
 def add_interval(value, interval):
-    """Put a value and its interval into the form of `metrics.json`.
-
-    A percentile interval of a few images can miss its own value; it is widened to hold it.
-    """
+    """Return the form of `metrics.json`; an interval of few images is widened to hold its value."""
     value, low, high = float(value), *map(float, interval)
     return {"value": value, "low": min(low, value), "high": max(high, value)}
 

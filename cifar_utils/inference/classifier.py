@@ -1,8 +1,4 @@
-"""Any image in, class probabilities out: the one classifier behind widget, page and command.
-
-The shipped weights and every run hold an exported network, so that neither importing this module
-nor classifying an image imports TensorFlow.
-"""
+"""The one classifier behind widget, page and command; for exported networks without TensorFlow."""
 
 import dataclasses
 import threading
@@ -97,7 +93,6 @@ class Classifier:
 
     def __init__(self, engine, source: ModelSource, why="", views=DEFAULT_VIEWS, input_scale=None):
         self._engine, self._lock = engine, threading.Lock()
-        self._reopen = None
         self.engine, self.views = why or engine.name, views
         self.class_names = tuple(CLASS_NAMES)
         contract = fit_engine(engine, source, input_scale)
@@ -125,9 +120,6 @@ class Classifier:
                 None reads it from its layers or quantisation, or else tries the three on a few
                 images; `classifier.source` says what was found.
 
-        Returns:
-            A `Classifier`, warmed up.
-
         Raises:
             CifarError: If there is no such model, kind of views or scale, or the file is no model,
                 does not fit (32×32×3 in, ten probabilities out) or cannot be run here.
@@ -142,8 +134,6 @@ class Classifier:
 
     def __reduce__(self):
         """Pickle and copy by what the model was loaded from: interpreters do neither."""
-        if self._reopen is None:
-            raise TypeError("Only a Classifier that was made by Classifier.load can be copied.")
         return Classifier.load, self._reopen
 
     def predict(self, image) -> "Prediction | list[Prediction]":
@@ -242,8 +232,8 @@ class Classifier:
         images = np.asarray(images)
         if images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3) or images.dtype != np.uint8:
             raise ValueError(
-                f"Expected uint8 images of shape (n, 32, 32, 3), got {images.dtype} "
-                f"{images.shape}. Use predict() for an image of another size."
+                f"Expected uint8 images of shape (n, 32, 32, 3), got {images.dtype} {images.shape}."
+                " Use predict() for an image of another size."
             )
         probs = self.compute_probs(images, self.views)
         if self.calibration is None:

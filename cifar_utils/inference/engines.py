@@ -78,7 +78,6 @@ class Engine:
 
     def _open(self):
         """Open the file; return `(key, dtype, shape)` of each input, and of each output."""
-        raise NotImplementedError
 
     @property
     def takes_bytes(self):
@@ -245,9 +244,6 @@ def _fits(found, wanted):
     )
 
 
-# ---------- what a network takes and gives ------------------------------------------------------
-
-
 def read_layers(model):
     """Read from a Keras model's first layers what pixels they expect; see `Engine.found_scale`."""
     for layer in flatten_layers(model):
@@ -368,28 +364,21 @@ def _try(engine, source, scale):
     images, _ = read_thumbnails()
     try:
         outputs = engine.run(images if source.foreign else images[::15], scale)
-        if outputs.shape[1:] != (N_CLASSES,):
-            raise ValueError(f"it gives {outputs.shape[1:]}, not a probability for each class")
-        return outputs
+        return outputs.reshape(len(outputs), N_CLASSES)  # a ValueError for other shapes
     except Exception as error:  # each library has its own
         raise ModelError(
-            f"{source.path.name} cannot predict for images (n, 32, 32, 3), n from one on:"
-            f" {find_reason(error)} Export it again with 'python -m cifar_utils export'."
+            f"{source.path.name} cannot predict for images (n, 32, 32, 3): {find_reason(error)}"
+            " Export it again with 'python -m cifar_utils export'."
         ) from error
 
 
 def _are_logits(outputs):
-    """Return whether numbers leave the range of probabilities."""
     return outputs.min() < -1e-3 or outputs.max() > 1 + 1e-3
 
 
 def _apply_softmax(logits):
-    """Return probabilities, float32 (n, 10)."""
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return odds / odds.sum(axis=1, keepdims=True)
-
-
-# ---------- opening -----------------------------------------------------------------------------
 
 
 def is_installed(engine):
@@ -412,7 +401,7 @@ def open_engine(files, threads=1, only=None):
     """Open a network with the first engine that is installed and has a file, or with `only` one.
 
     Args:
-        files: The same network in one or more formats: a dict from suffix to path.
+        files: As in `sources.ModelSource`.
         threads: Processor cores to use.
         only: The name of an engine, or None.
 
@@ -448,7 +437,4 @@ def open_engine(files, threads=1, only=None):
             because = f"since {'; '.join(notes)}" if notes else "the first choice"
             version = getattr(sys.modules[engine.package], "__version__", "")
             return opened, f"{engine.name} {version}, {because}"
-    raise ModelError(
-        f"Nothing here can run the model. {'; '.join(notes)}. A file for another engine is made by"
-        " 'python -m cifar_utils export'."
-    )
+    raise ModelError(f"Nothing here can run the model. {'; '.join(notes)}. Install one of these.")

@@ -1,8 +1,4 @@
-"""Trained networks as files for other programs: uint8 images in, probabilities out. Needs Keras.
-
-What is exported is read again in a process of its own, without TensorFlow where the format allows,
-and compared with the network, before it takes its name.
-"""
+"""Trained networks as files for other programs: uint8 images in, probabilities out. Needs Keras."""
 
 import contextlib
 import dataclasses
@@ -115,6 +111,9 @@ def make_classifier(engine, calibration):
 def export(name, kind, path=None):
     """Export a run's network, shipped weights or a Keras file, checked on 1,000 test images.
 
+    The file is read again in a process of its own, without TensorFlow where the format allows, and
+    compared with the network, before it takes its name.
+
     Args:
         name: Whatever `sources.find_model` takes.
         kind: A key of `SUFFIXES`.
@@ -124,10 +123,6 @@ def export(name, kind, path=None):
     Returns:
         `{"format", "path", "bytes", "largest_difference", "images", "without_tensorflow"}`; for a
         run also written to its `exports/exports.json`.
-
-    Raises:
-        CifarError: If there is no such model or format, the named file exists, or what was written
-            predicts something else.
     """
     if kind not in SUFFIXES:
         raise ParameterError(f"There is no format {kind!r}. Valid: {', '.join(SUFFIXES)}.")

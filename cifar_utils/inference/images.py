@@ -26,7 +26,6 @@ ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE)
 MIRRORED, SIDES = (2, 4, 5, 7), {2: "upright", 3: "upside down", 4: "upside down"}  # EXIF's numbers
 NEUTRAL_GREY = (128, 128, 128)
 CONVERT = "open it in an image viewer and save it as JPEG or PNG."
-HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 NOT_IMAGES = (  # how the file begins, in lower case; what it is
     (b"pk\x03\x04", "a zip archive or an office document: unpack it, and choose an image."),
     (b"%pdf", "a PDF document: take a screenshot of the image in it."),
@@ -68,8 +67,8 @@ def open_picture(source, side=None) -> Image.Image:
         return _with_note(*_from_array(np.asarray(source)))
     else:
         raise ImageError(
-            f"An image cannot be made of a {type(source).__name__}. Give a path, the bytes of a "
-            "file, a PIL image or an array (height, width, 3)."
+            f"An image cannot be made of a {type(source).__name__}. Give a path, bytes, a PIL image"
+            " or an array (height, width, 3)."
         )
     _check_bytes(len(data), name)
     with warnings.catch_warnings():  # damaged metadata makes Pillow warn; the pixels are still good
@@ -132,9 +131,7 @@ def _check_bytes(count, name):
     if count == 0:
         raise ImageError(f"{name} is empty (0 bytes). Copy or download it again.")
     if count > MAX_BYTES:
-        raise ImageError(
-            f"{name} is too large: at most {MAX_BYTES / 1e6:.0f} MB are read. Scale it down."
-        )
+        raise ImageError(f"{name} is too large: at most 25 MB are read. Scale it down.")
 
 
 def _identify(data, name):
@@ -155,11 +152,8 @@ def _identify(data, name):
 
 def _explain_bytes(data):
     """Say what a file that is no known image seems to be, and what to do with it."""
-    brands = data[8:12] + data[16:64] if data[4:8] == b"ftyp" else b""
-    if b"avif" in brands or b"avis" in brands:
-        return f"is an AVIF image, and this Pillow cannot read it. Upgrade Pillow, or {CONVERT}"
-    if any(brand in brands for brand in HEIC_BRANDS):
-        return f"is a HEIC image (an iPhone's). Run 'pip install pillow-heif', or {CONVERT}"
+    if data[4:8] == b"ftyp":
+        return f"is HEIC, AVIF or a video. Run 'pip install -U pillow pillow-heif', or {CONVERT}"
     start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for magic, what in NOT_IMAGES:
         if start.startswith(magic):
@@ -234,8 +228,7 @@ def _to_uint8(array, from_image):
     """Bring values to 0..255; return them and a note where their type says something else.
 
     Files often hold 8-bit values in a wider type, so the values decide, as in scientific viewers.
-    What is an image already (`from_image`) may also have 16 bits in 32-bit integers, or floats to
-    255; in an array those are taken for a mistake.
+    An image (`from_image`) may also have 16 bits in 32-bit integers, or floats to 255.
     """
     kind, wide = array.dtype.kind, array.dtype == np.uint16 or from_image
     if array.dtype == np.uint8:

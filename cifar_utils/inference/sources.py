@@ -1,7 +1,4 @@
-"""The one resolver: a run, a file, a folder or a shipped model, by whatever names it.
-
-Importing this module imports no TensorFlow; `load_keras_model` does.
-"""
+"""The one resolver: a run, a file, a folder or a shipped model, by whatever names it."""
 
 import contextlib
 import json
@@ -34,15 +31,13 @@ class ModelSource:
 
     Attributes:
         path: The model's file or, for a SavedModel, its folder.
-        files: The same network in the formats that are there: a dict from suffix (".tflite",
-            ".onnx", ".keras", "SavedModel") to path.
+        files: The same network in all its formats: a dict from suffix (or "SavedModel") to path.
         run_name, recipe, dataset: Names from the run's `run.json`; None for a file without one.
         shipped: Whether these are the weights that ship with the package.
         calibration: What was fitted on images that the model was not trained on: a dict from a
-            kind of views, or `PHOTO`, to a `calibration.Calibration`; empty where nothing was.
+            kind of views, or `PHOTO`, to a `calibration.Calibration`.
         named: `find_model(named)` finds the same again, from any folder.
-        contract: A sentence on the inputs and outputs of a file without a `run.json`, as
-            `Classifier.load` found them.
+        contract: What `Classifier.load` found out about a file without a `run.json`.
     """
 
     path: Path
@@ -159,8 +154,7 @@ def _check_suffix(path):
         names = [run.name for run in list_runs()] + pretrained.list_pretrained()
         hint = f" {suggest(path.name, names)}" if path.name == str(path) else ""
         raise ModelError(
-            f"There is no file, run or shipped model {path}. Give a .keras, .h5, .tflite or .onnx"
-            f" file or a run folder; relative paths start at {Path.cwd()}.{hint}"
+            f"There is no file, run or shipped model {path} (paths start at {Path.cwd()}).{hint}"
         )
     if suffix not in (KERAS_SUFFIX, ".h5", ".hdf5", *EXPORTED):
         raise ModelError(
@@ -204,9 +198,6 @@ def _read_calibration(saved):
     return read
 
 
-# ---------- loading with Keras ------------------------------------------------------------------
-
-
 def load_keras_model(path):
     """Load a `.keras` or `.h5` file, or the `.npz` of shipped weights, without compiling it."""
     from cifar_utils.backend import keras, pinned_settings
@@ -218,27 +209,16 @@ def load_keras_model(path):
         with pinned_settings():
             model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises anything from KeyError to zipfile.BadZipFile
+        writer = "another version"
+        with contextlib.suppress(Exception), zipfile.ZipFile(path) as parts:
+            writer = f"Keras {json.loads(parts.read('metadata.json'))['keras_version']}"
         raise ModelError(
-            f"Keras {keras.__version__} cannot load {path.name}: {find_reason(error)}"
-            f" It was written by Keras {_read_version(path)}: install that version, or save the"
-            " model without what the message names."
+            f"Keras {keras.__version__} cannot load {path.name}: {find_reason(error)} Install what"
+            f" it was written with ({writer}), or save it without what the message names."
         ) from error
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = False  # XLA halves the speed on a CPU, and compiling takes seconds
     return model
-
-
-def _read_version(path):
-    """Return which version of Keras wrote a file, where the file says it."""
-    with contextlib.suppress(Exception):  # an unreadable file may raise anything here too
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as parts:
-                return json.loads(parts.read("metadata.json"))["keras_version"]
-        import h5py  # Keras brings it
-
-        with h5py.File(path) as file:
-            return file.attrs["keras_version"]
-    return "(unknown)"
 
 
 def find_reason(error, most=300) -> str:

@@ -19,7 +19,7 @@ from cifar_utils.data import CLASS_NAMES, load_dataset
 from cifar_utils.data.preprocessing import scale_images
 from cifar_utils.errors import CifarError, ImageError, ModelError
 from cifar_utils.evaluation import Calibration, apply_temperature, compute_ece, measure_answers
-from cifar_utils.inference import Classifier, list_samples, open_picture
+from cifar_utils.inference import Classifier, find_model, list_samples, open_picture
 from cifar_utils.inference.sources import ModelSource
 from cifar_utils.paths import notebooks_dir
 
@@ -58,6 +58,9 @@ def test_predict_ranks_the_classes(classifier, images):
 def test_a_batch_gets_a_list_in_order(classifier, images):
     found = classifier.predict(images[:70])
     expected = classifier.predict_batch(images[:70])
+    with ThreadPoolExecutor(8) as pool:  # threads get their own answers
+        alone = list(pool.map(lambda i: classifier.predict_batch(images[i : i + 1])[0], range(40)))
+    np.testing.assert_allclose(alone, expected[:40], atol=1e-6)
     assert [answer.label for answer in found] == [CLASS_NAMES[i] for i in expected.argmax(1)]
     assert classifier.predict(images[:0]) == []
     with pytest.raises(ImageError, match="Image 0 of the batch"):
@@ -101,13 +104,6 @@ def test_a_classifier_is_pickled_and_copied_by_what_it_was_loaded_from(
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         found = pool.submit(loaded[0].predict_batch, images[:9]).result()
     np.testing.assert_array_equal(found, expected[0])
-
-
-def test_threads_get_their_own_answers(classifier, images):
-    expected = classifier.predict_batch(images[:40])
-    with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda i: classifier.predict_batch(images[i : i + 1])[0], range(40)))
-    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_classifying_is_light_and_many_threads_may_load():
@@ -163,6 +159,9 @@ def test_a_calibration_beside_the_model_scales_and_says_unsure(run_dir, images, 
         assert answer.unsure == (answer.confidence < 0.2)
         assert str(answer).startswith("unsure: ") == answer.unsure
     assert Classifier.load(folder, views="one").calibration is None
+    fitted = {"mirrored": {"threshold": 0.9}, "photo": {"threshold": 1.01}}
+    (folder / "classifier.json").write_text(json.dumps({"calibration": fitted}))
+    assert "larger image never" in Classifier.load(folder).describe_thresholds()
     for damaged in (
         '{"calibration": {"one": {"temperature": "hot"}}}',
         "{",
@@ -195,19 +194,6 @@ def test_the_surest_crop_of_a_photo_is_taken_and_scaled_once_more(run_dir):
     assert not thumbnail.calibrated
 
 
-def test_a_model_that_is_never_sure_of_a_photo_says_so(run_dir, tmp_path):
-    folder = tmp_path / "run"
-    shutil.copytree(run_dir, folder)
-    info = json.loads((folder / "run.json").read_text()) | {"dataset": {"name": "cifar10"}}
-    (folder / "run.json").write_text(json.dumps(info))
-    for threshold, words in ((1.01, "larger image never"), (0.97, "larger image from 97.0%")):
-        fitted = {"mirrored": {"threshold": 0.9}, "photo": {"threshold": threshold}}
-        (folder / "classifier.json").write_text(json.dumps({"calibration": fitted}))
-        loaded = Classifier.load(folder)
-        assert words in loaded.describe_thresholds()
-        assert ("never confident about a photo" in str(loaded.source)) == (threshold > 1)
-
-
 @pytest.mark.cifar10
 def test_the_shipped_model_answers_and_is_right_as_often_as_promised(cifar10_path, shipped):
     data = load_dataset("cifar10")
@@ -221,20 +207,16 @@ def test_the_shipped_model_answers_and_is_right_as_often_as_promised(cifar10_pat
 # ---------- sources -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["", "model.keras", "model1.h5"])
-def test_a_run_folder_and_its_files_tell_their_run(run_dir, name):
-    source = Classifier.load(str(run_dir / name)).source
-    assert (source.run_name, source.recipe, source.dataset) == ("my-run", "quick", "synthetic")
-    assert "SYNTHETIC" in str(source)
-
-
-def test_no_source_means_what_ships_and_a_name_means_a_run(shipped, run_dir, monkeypatch):
+def test_whatever_names_a_model_finds_it_and_its_run(run_dir, monkeypatch):
     monkeypatch.setenv("CIFAR_RUNS_DIR", str(run_dir.parent))
-    assert shipped.source.shipped
-    assert Classifier.load("fast").source.shipped
-    assert Classifier.load("my-run").source.run_name == "my-run"
+    for name in ("my-run", run_dir, run_dir / "model.keras", str(run_dir / "model1.h5")):
+        source = find_model(name)
+        assert (source.run_name, source.recipe, source.dataset) == ("my-run", "quick", "synthetic")
+        assert "SYNTHETIC" in str(source)
+    assert find_model().shipped
+    assert find_model("fast").shipped
     with pytest.raises(ModelError, match="Did you mean 'my-run'"):
-        Classifier.load("my-rum")
+        find_model("my-rum")
 
 
 def test_files_that_are_no_model_are_refused(network, run_dir, tmp_path):
