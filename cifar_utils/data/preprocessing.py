@@ -35,20 +35,6 @@ def scale_images(images):
     return images.astype(np.float32) / np.float32(255)
 
 
-def standardise_images(images, mean, std):
-    """Scale to [0, 1], then shift and stretch each channel to mean 0 and standard deviation 1.
-
-    Args:
-        images: uint8 (n, height, width, 3).
-        mean, std: Per channel, of the training images. Statistics of the test set would leak
-            it into the training.
-
-    Returns:
-        float32 array of the same shape.
-    """
-    return ((scale_images(images) - mean) / std).astype(np.float32)
-
-
 def one_hot(labels, num_classes=10):
     """Turn class ids into one-hot rows.
 

@@ -16,7 +16,7 @@ from cifar_utils.plots.style import (
     new_figure,
     new_mosaic,
     percent_axis,
-    show_picture,
+    show_image,
     style_axes,
     tile_images,
 )
@@ -92,7 +92,7 @@ def plot_mean_images(
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     grey = np.nanmean(mean_images)
     for place, image, name in zip(axes, mean_images, class_names, strict=False):
-        show_picture(place, grey + contrast * (image - grey), name, FONT)
+        show_image(place, grey + contrast * (image - grey), name, FONT)
     for place in axes[len(class_names) :]:
         place.set_axis_off()
     if contrast != 1:
@@ -167,7 +167,7 @@ def plot_duplicate_pairs(
         caption = f"{test_index:,} | {train_index:,}"
         if distances is not None:
             caption += f" · {distances[i]:.3f}"
-        show_picture(axes[i], tile_images(both, 2), caption)
+        show_image(axes[i], tile_images(both, 2), caption)
     for place in axes[len(shown) :]:
         place.set_axis_off()
     figure.supxlabel(

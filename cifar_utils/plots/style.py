@@ -76,9 +76,6 @@ def show_image(axes, image, title="", size=SMALL):
     return axes
 
 
-show_picture = show_image  # until the other figures call it by its new name
-
-
 def to_uint8(image) -> np.ndarray:
     """Return an image as uint8; floats are taken to lie in [0, 1] and clipped to it."""
     image = np.asarray(image)

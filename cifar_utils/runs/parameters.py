@@ -174,9 +174,12 @@ def _convert(name, parameter, value):
     # bool is a subclass of int: True would pass for 1 epoch.
     if isinstance(value, bool) or (parameter.type is str and not isinstance(value, str)):
         raise wrong
-    if parameter.type is int and isinstance(value, float) and not value.is_integer():
-        raise wrong
     try:
-        return parameter.type(value)
+        number = parameter.type(value) if parameter.type is str else float(value)
+        if parameter.type is int and number.is_integer():
+            number = int(number)  # also of 1e3 and "7.0"
     except (TypeError, ValueError, OverflowError):
         raise wrong from None
+    if not isinstance(number, parameter.type):
+        raise wrong
+    return number

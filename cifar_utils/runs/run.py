@@ -220,12 +220,6 @@ class Run:
         except RunError:
             return True
 
-    def log_event(self, event, **fields):
-        """Append one line to `events.jsonl`. Goes with its last caller."""
-        line = json.dumps({"time": time.time(), "event": event, **fields})
-        with open(self.path("events.jsonl"), "a", encoding="utf-8") as file:
-            file.write(line + "\n")
-
     def start_stage(self, stage, parameters=None):
         """Note that this process now works on a stage, and make sure that no other one does.
 

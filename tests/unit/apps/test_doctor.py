@@ -124,9 +124,6 @@ def test_a_containers_limit_counts(monkeypatch, tmp_path):
     assert 1e6 < free <= total < float("inf")
 
 
-def test_the_estimate_grows_with_the_epochs():
+def test_the_estimate_times_a_real_network():
     recipe = dataclasses.replace(RECIPES["quick"], epochs=1, batch_size=8)
-    one = doctor.estimate_seconds(recipe, budget=0.2)
-    ten = doctor.estimate_seconds(dataclasses.replace(recipe, epochs=10), budget=0.2)
-    assert 0.1 < one < 600
-    assert 3 < ten / one < 30
+    assert 0.1 < doctor.estimate_seconds(recipe, budget=0.1) < 600

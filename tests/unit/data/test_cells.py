@@ -10,7 +10,6 @@ from cifar_utils.data.preprocessing import (
     EpochPlan,
     Preprocessing,
     one_hot,
-    scale_images,
     split_train_val,
 )
 from cifar_utils.data.synthetic import make_synthetic
@@ -38,7 +37,7 @@ def test_the_split_of_notebook_2_is_the_packages(share, seed):
 
 
 def test_the_batch_of_notebook_2_is_what_training_is_given():
-    from cifar_utils.training import batches
+    from cifar_utils.training import AugmentedBatches
 
     images, labels = make_synthetic()[:2]
     train = np.arange(500)
@@ -48,7 +47,7 @@ def test_the_batch_of_notebook_2_is_what_training_is_given():
         EpochPlan=EpochPlan, augment_images=augment_images, images=images, labels=labels,
         train=train, prep=prep, own=prep.augmentation, run=FakeRun,
     )  # fmt: skip
-    x, y = batches.ArraySource(images[train], labels[train], FakeRun.recipe.batch_size, prep)[0]
+    x, y = AugmentedBatches(images[train], labels[train], FakeRun.recipe.batch_size, prep)[0]
     np.testing.assert_array_equal(cell["x"], x)
     np.testing.assert_array_equal(cell["y"], y)
 
@@ -83,8 +82,3 @@ class FakeRun:
 
     def show_figure(*_):
         return None
-
-
-def test_scaling_in_notebook_2_is_the_packages():
-    images = make_synthetic()[0][:10]
-    np.testing.assert_array_equal(images.astype("float32") / 255, scale_images(images))

@@ -16,7 +16,6 @@ from cifar_utils.data.preprocessing import (
     scale_images,
     split_train_val,
     spread_sizes,
-    standardise_images,
 )
 from cifar_utils.errors import ParameterError
 from cifar_utils.runs.recipes import get_recipe
@@ -41,15 +40,6 @@ def test_scaling_divides_by_255(images):
 def test_scaling_refuses_what_may_be_scaled_already(dtype):
     with pytest.raises(ValueError, match=f"must be uint8 .* not {np.dtype(dtype)}"):
         scale_images(np.ones((1, 2, 2, 3), dtype))
-
-
-def test_standardised_images_have_mean_zero_and_deviation_one():
-    images = np.random.default_rng(0).integers(0, 200, (20, 32, 32, 3), np.uint8)
-    scaled = scale_images(images)
-    standard = standardise_images(images, scaled.mean((0, 1, 2)), scaled.std((0, 1, 2)))
-    assert standard.dtype == np.float32
-    np.testing.assert_allclose(standard.mean((0, 1, 2)), 0, atol=1e-4)
-    np.testing.assert_allclose(standard.std((0, 1, 2)), 1, atol=1e-4)
 
 
 @settings(deadline=None)
@@ -88,20 +78,6 @@ def test_a_split_is_disjoint_covering_and_stratified(labels, val_fraction, seed)
     for label in np.unique(labels):
         share = (labels[val] == label).sum()
         assert abs(share - val_fraction * (labels == label).sum()) <= 0.5
-
-
-def test_a_split_depends_on_the_seed_alone():
-    labels = np.repeat(np.arange(10), 100)
-    first, again, other = (split_train_val(labels, 0.1, seed)[1] for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first, again)
-    assert len(np.intersect1d(first, other)) < 50
-    assert len(first) == 100
-
-
-def test_no_validation_share_holds_out_nothing():
-    train, val = split_train_val(np.repeat(np.arange(10), 3), 0.0, 0)
-    assert len(train) == 30
-    assert len(val) == 0
 
 
 @pytest.mark.parametrize("val_fraction", [-0.1, 0.51, float("nan")])
@@ -181,31 +157,6 @@ def test_sizes_are_spread_over_the_epochs(shares, epochs, sizes):
     assert spread_sizes(shares, epochs) == sizes
 
 
-@settings(deadline=None)
-@given(
-    st.lists(st.floats(0.01, 1), min_size=1, max_size=5),
-    st.lists(st.integers(8, 64), min_size=5, max_size=5, unique=True),
-    st.integers(1, 200),
-)
-def test_sizes_come_in_their_order_for_about_their_shares(weights, sides, epochs):
-    shares = [weight / sum(weights) for weight in weights]
-    sizes = spread_sizes(tuple(zip(sides[: len(shares)], shares, strict=True)), epochs)
-    assert len(sizes) == epochs
-    places = [sides.index(size) for size in sizes]
-    assert places == sorted(places)
-    assert max(places) < len(shares)
-    assert places[-1] == len(shares) - 1
-    for place, share in enumerate(shares):
-        # One more or less by rounding, and one that the last size took.
-        assert abs(places.count(place) - share * epochs) <= 2 + 1e-6
-
-
-def test_the_last_size_holds_for_all_later_epochs():
-    preprocessing = Preprocessing(0, 0.1, Augmentation(), (24, 24, 32))
-    sizes = [EpochPlan(5, 2, preprocessing, epoch).size for epoch in (0, 1, 2, 3, 99)]
-    assert sizes == [24, 24, 32, 32, 32]
-
-
 # The fast network's moves
 
 
@@ -221,12 +172,3 @@ def test_over_two_epochs_every_image_is_mirrored_exactly_once(n, epoch, seed):
         mirrored.append(by_image)
     np.testing.assert_array_equal(mirrored[0], ~mirrored[1])
     np.testing.assert_array_equal(mirrored[0], mirrored[2])
-
-
-def test_alternating_mirrors_half_of_the_images_and_none_where_mirroring_is_off():
-    def mirrored(flip):
-        moves = Augmentation(0.0, flip=flip, alternating=True)
-        return EpochPlan(2000, 100, Preprocessing(0, 0.1, moves), 0).transforms[:, 0] < 0
-
-    assert 0.45 < mirrored(True).mean() < 0.55
-    assert not mirrored(False).any()

@@ -1,12 +1,10 @@
 """The drawn data set: shaped like CIFAR-10, balanced, repeatable, neither trivial nor hopeless."""
 
-import time
-
 import numpy as np
 import pytest
 
 from cifar_utils.data.archive import CLASS_NAMES
-from cifar_utils.data.drawings import FIGURES, ROLES
+from cifar_utils.data.drawings import FIGURES
 from cifar_utils.data.synthetic import make_synthetic
 
 
@@ -34,20 +32,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not():
     assert (first[0] != make_synthetic(4, **small)[0]).any()
 
 
-def test_no_picture_comes_twice(drawn):
-    rows = np.concatenate([drawn[0], drawn[2]]).reshape(6000, -1)
-    assert len({row.tobytes() for row in rows}) == 6000
-
-
 def test_the_arrays_cannot_be_changed_by_mistake(drawn):
     with pytest.raises(ValueError, match="read-only"):
         drawn[0][0] = 0
-
-
-def test_it_takes_about_a_second():
-    start = time.process_time()
-    make_synthetic(seed=99)
-    assert time.process_time() - start < 6  # 1.2 s on an idle core
 
 
 def test_a_linear_classifier_cannot_do_it_but_does_better_than_chance(drawn):
@@ -57,23 +44,3 @@ def test_a_linear_classifier_cannot_do_it_but_does_better_than_chance(drawn):
     train, test = (x[:, ::2, ::2].reshape(len(x), -1) / 255 for x in (drawn[0], drawn[2]))
     accuracy = RidgeClassifier(alpha=10).fit(train, drawn[1]).score(test, drawn[3])
     assert 0.15 < accuracy < 0.6
-
-
-def test_figures_stay_within_the_unit_square_and_use_known_colours():
-    for name, figures in FIGURES.items():
-        assert len(figures) == 2, name
-        for figure in figures:
-            roles, polygons = zip(*figure, strict=True)
-            assert set(roles) <= set(ROLES)
-            corners = np.concatenate([np.array(points) for points in polygons])
-            assert np.abs(corners).max() <= 1.05, name
-            # Large enough to be seen, whatever the figure.
-            assert (np.ptp(corners, axis=0) > 0.9).all(), name
-
-
-def test_the_figure_stands_out_from_its_background(drawn):
-    """Each class's pictures vary in place, so their mean is nearly plain, but no picture is."""
-    images = drawn[0].astype(np.float32)
-    assert images.std(axis=(1, 2)).mean(axis=1).min() > 5
-    by_class = np.stack([images[drawn[1] == label].mean(axis=0) for label in range(10)])
-    assert by_class.std(axis=(1, 2)).mean() < images.std(axis=(1, 2)).mean() / 2

@@ -97,12 +97,6 @@ def test_a_wrong_type_is_refused(name, value):
         check_parameter(name, value)
 
 
-@given(st.sampled_from(FLAGS))
-def test_words_for_yes_and_no(name):
-    assert all(check_parameter(name, word) for word in ("yes", "TRUE", "on", "1", 1, True))
-    assert not any(check_parameter(name, word) for word in ("no", "False", "off", "0", 0, False))
-
-
 @pytest.mark.parametrize(
     "name", ["..", "../other", "a/b", "/etc", ".hidden", "a b", "~", "a\n", "x" * 101, "ä"]
 )

@@ -48,13 +48,6 @@ def test_the_fast_recipes_train_the_fast_network(name):
     assert recipe.cutout == (12 if name == "accurate" else 0)
 
 
-def test_quick_holds_out_a_tenth_and_is_deterministic():
-    quick = get_recipe("quick")
-    assert quick.val_fraction == 0.1
-    assert quick.deterministic is True
-    assert quick.epochs < get_recipe("baseline").epochs
-
-
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_obeys_the_parameters_own_ranges(name):
     recipe = get_recipe(name)

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -228,10 +227,3 @@ def test_figures_of_synthetic_data_say_so_once(name, title):
     for _ in range(2):  # a cell run again
         run.show_figure(figure, "loss", ALT)
         assert figure.get_suptitle() == title
-
-
-def test_the_locks_of_another_run_folder_with_the_same_name_are_its_own(tmp_path):
-    run, copy = create_run("mine", GIVEN), Run(tmp_path / "copy")
-    os.makedirs(copy.dir)
-    with run.lock("stage"), copy.lock("stage"):
-        pass

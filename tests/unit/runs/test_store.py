@@ -91,11 +91,6 @@ def test_what_does_not_change_the_training_may_differ():
     assert open_run(TRAINING, "mine", **GIVEN, demo=False).parameters["demo"] is False
 
 
-def test_auto_goes_with_the_data_set_that_the_run_has():
-    first = open_and_finish(FIRST, dataset="synthetic")
-    assert open_and_finish(SECOND, dataset="auto").name == first.name
-
-
 def test_a_name_is_made_once_and_then_continued():
     first = open_and_finish(FIRST, "mine")
     assert open_and_finish(SECOND, "mine").dir == first.dir
@@ -137,14 +132,6 @@ def test_no_name_leads_out_of_the_runs_folder(runs_folder, name):
         (folder / "run.json").write_text("{}")
     with pytest.raises(CifarError):
         find_run(name)
-
-
-def test_an_unknown_run_is_told_with_the_nearest():
-    with pytest.raises(RunError, match="There is no run yet"):
-        find_run("mine")
-    create_run("my-run", GIVEN)
-    with pytest.raises(RunError, match="Did you mean 'my-run'"):
-        find_run("my-rum")
 
 
 def test_a_full_disk_is_told_before_anything_is_made(runs_folder, monkeypatch):
