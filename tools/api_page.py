@@ -45,7 +45,9 @@ def render_page() -> str:
     surface = {module: set(names) for module, names in FOR_USERS.items()}
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         for module, name in find_imports(read_code(path)):
-            surface.setdefault(module, set()).add(name)
+            # The package's own names are those of `TOP`, and a module has its own section.
+            if module != "cifar_utils" and not find_source(f"{module}.{name}"):
+                surface.setdefault(module, set()).add(name)
     parts = [INTRODUCTION, _render_table("cifar_utils", TOP)]
     for module in sorted(surface):
         parts.append(_render_table(module, dict.fromkeys(sorted(surface[module]), module)))
