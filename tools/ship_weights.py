@@ -28,8 +28,10 @@ from cifar_utils.evaluation import (
     measure_answers,
 )
 from cifar_utils.evaluation.calibration import ECE_BINS
+from cifar_utils.inference import Classifier
 from cifar_utils.inference.engines import LiteRTEngine
 from cifar_utils.inference.pretrained import WEIGHTS_DIR, read_card
+from cifar_utils.inference.sources import ModelSource
 from cifar_utils.paths import atomic_path, relative_to_project, write_json, write_text
 from cifar_utils.runs import find_run, read_history, read_preprocessing
 from cifar_utils.runs.machine import count_cores
@@ -70,7 +72,7 @@ def make_card(run, engine):
     Returns:
         The card, JSON-ready.
     """
-    from cifar_utils.inference.export import fit_calibrations, make_classifier
+    from cifar_utils.inference.export import fit_calibrations
 
     data, info = run.dataset, run.info
     _, val = read_preprocessing(run).split(data.train_labels)
@@ -94,7 +96,7 @@ def make_card(run, engine):
     }
     held_out = data.train_labels[val]
     fits = fit_calibrations(engine, data.train_images[val], held_out, SCENES)
-    classifier = make_classifier(engine, fits)
+    classifier = Classifier(engine, ModelSource(Path(), {}, "fitting", calibration=fits))
     card |= {"views": {}, "photo": dataclasses.asdict(fits["photo"])}
     for kind in VIEWS:
         probs_val = classifier.compute_probs(data.train_images[val], kind)

@@ -293,16 +293,12 @@ def fit_engine(engine, source, input_scale=None) -> str:
     engine.scale, why = _choose_scale(engine, source, input_scale)
     outputs, name = _try(engine, source, engine.scale), source.path.name
     if not np.isfinite(outputs).all():
-        raise ModelError(
-            f"{name} gives NaN: its training diverged. Train again, with a smaller learning_rate."
-        )
+        raise ModelError(f"{name} gives NaN: its training diverged. Train with a smaller rate.")
     if outputs.min() < -1e-3 or np.abs(outputs.sum(axis=1) - 1).max() > 1e-2:
         engine.logits = source.foreign and _are_logits(outputs)
         if not engine.logits:
-            raise ModelError(
-                f"{name} does not give probabilities (a first row:"
-                f" {np.round(outputs[0], 2).tolist()}). End it with a softmax and save it again."
-            )
+            row = np.round(outputs[0], 2).tolist()
+            raise ModelError(f"{name} gives no probabilities, but {row}. End it with a softmax.")
     if not source.foreign:
         return ""
     text = f"It takes RGB {engine.scale}: {why}."
@@ -328,12 +324,14 @@ def _choose_scale(engine, source, input_scale):
     if engine.found_scale:
         return engine.found_scale[0], f"{engine.found_scale[1]}; input_scale overrides it"
     scores = {scale: _score(_try(engine, source, scale)) for scale in INPUT_SCALES}
-    best = max(scores, key=scores.get)
-    told = "its predictions for 46 bundled images suit that best"
+    best, told = max(scores, key=scores.get), "suit that best"
     if best != "0..1" and scores[best] < scores["0..1"] + CLEAR_MARGIN:
-        best, told = "0..1", "its predictions for 46 bundled images do not tell, so as the original"
+        best, told = "0..1", "do not tell, so as the original"
     numbers = ", ".join(f"{scale} {score:.2f}" for scale, score in scores.items())
-    return best, f"its file does not say it; {told} (scores: {numbers}); input_scale overrides it"
+    return best, (
+        f"its file does not say it; its predictions for 46 bundled images {told} (scores:"
+        f" {numbers}); input_scale overrides it"
+    )
 
 
 def read_thumbnails():
@@ -390,11 +388,8 @@ def is_installed(engine):
 
 def describe_engines() -> list[str]:
     """List the engines in the order in which they are tried, and whether each is installed."""
-    state = {engine: is_installed(engine) for engine in ENGINES}
-    return [
-        f"{engine.name}: {'installed' if here else f'pip install {engine.install}'}"
-        for engine, here in state.items()
-    ]
+    advice = {True: "installed", False: "pip install {}"}
+    return [f"{one.name}: {advice[is_installed(one)].format(one.install)}" for one in ENGINES]
 
 
 def open_engine(files, threads=1, only=None):

@@ -94,18 +94,14 @@ def save_for_classifier(run, model, val_images, val_labels):
 def fit_calibrations(engine, images, labels, scenes=SCENES):
     """Fit a `Calibration` on held-out images for every kind of views, and for photos (`PHOTO`)."""
     fitted = {}
+    source = ModelSource(Path(), {}, "fitting", calibration=fitted)  # filled below
     for kind in VIEWS:  # "one" first: where it is confident, `mirrored` asks no second time
-        probs = make_classifier(engine, fitted).compute_probs(images, kind)
+        probs = Classifier(engine, source).compute_probs(images, kind)
         fitted[kind] = fit_calibration(labels, probs)
-    found = make_classifier(engine, fitted).predict_many(make_scenes(images, scenes, seed=0))
+    found = Classifier(engine, source).predict_many(make_scenes(images, scenes, seed=0))
     ranked = [dict(zip(one.class_names, one.probs, strict=True)) for one in found]
     probs = np.float32([[by_name[name] for name in CLASS_NAMES] for by_name in ranked])
     return fitted | {PHOTO: fit_calibration(labels[: len(probs)], probs, PHOTO_TARGET)}
-
-
-def make_classifier(engine, calibration):
-    """Return a `Classifier` of an engine and what was fitted for it so far."""
-    return Classifier(engine, ModelSource(Path(), {}, "fitting", calibration=calibration))
 
 
 def export(name, kind, path=None):

@@ -119,8 +119,7 @@ def find_shipped(name=SHIPPED) -> ModelSource:
     card = pretrained.read_card(name)
     weights = pretrained.WEIGHTS_DIR / f"{name}.npz"
     files = {KERAS_SUFFIX: weights}
-    exported = card.get("exported")
-    if exported:
+    if exported := card.get("exported"):
         path = pretrained.WEIGHTS_DIR / exported["file"]
         pretrained.read_verified(path, exported["sha256"])
         files = {path.suffix: path} | files
