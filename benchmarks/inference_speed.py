@@ -98,24 +98,24 @@ def measure_exports(images, folder):
     """Export the shipped network in every format, and compare each with the Keras model."""
     import numpy as np
 
-    from cifar_utils.inference import load_pretrained
-    from cifar_utils.inference.export import SUFFIXES, export_model, read_in_own_process
-    from cifar_utils.inference.sources import find_shipped
+    from cifar_utils.inference import find_model, load_pretrained
+    from cifar_utils.inference.export import SUFFIXES, export, read_in_own_process
     from cifar_utils.training import predict_probs
 
-    model, rows = load_pretrained("fast"), []
+    rows = []
     for kind, suffix in SUFFIXES.items():
-        row = export_model(model, Path(folder, f"fast{suffix}"), kind, images)
+        row = export("fast", kind, str(Path(folder, f"fast{suffix}")))
         rows.append(row | {"path": Path(row["path"]).name})
-    path = find_shipped().files[".tflite"]
-    found = read_in_own_process(path, "tflite", images)
+    path = find_model("fast").files[".tflite"]
+    probs, tensorflow = read_in_own_process(path, images)
+    own = predict_probs(load_pretrained("fast"), images)
     shipped = {
         "format": "tflite, as it ships: float16 weights",
         "path": path.name,
         "bytes": path.stat().st_size,
-        "largest_difference": float(np.abs(found["probs"] - predict_probs(model, images)).max()),
+        "largest_difference": float(np.abs(probs - own).max()),
         "images": len(images),
-        "without_tensorflow": not found["tensorflow"],
+        "without_tensorflow": not tensorflow,
     }
     return [*rows, shipped]
 

@@ -1,15 +1,7 @@
-"""Makes files that are no picture, or once were: for the classifier, and for what serves it.
+"""Makes files that are no image, or once were: for the classifier, and for what serves it."""
 
-    python tests/hostile_files.py COUNT
-
-classifies that many with the shipped model, and prints what became of them and of the memory.
-"""
-
-import gc
 import io
-import json
 import struct
-import sys
 import zipfile
 import zlib
 
@@ -31,7 +23,7 @@ TEXTS = (
 
 
 def encode(image, kind="PNG", **options):
-    """Return the bytes of a picture file."""
+    """Return the bytes of an image file."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
@@ -61,7 +53,7 @@ def make_tiled_tiff(side, tile):
 
 
 def make_zip():
-    """Return a zip archive with a picture in it."""
+    """Return a zip archive with an image in it."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("cat.png", make_png(1, 1, bytes(4)))
@@ -69,15 +61,7 @@ def make_zip():
 
 
 def make_files(count, seed=0):
-    """Make hostile, damaged and odd files.
-
-    Args:
-        count: How many.
-        seed: Of the random numbers.
-
-    Yields:
-        `(what, bytes)`.
-    """
+    """Yield `(what, bytes)` of hostile, damaged and odd files."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
     whole = {kind: encode(Image.fromarray(pixels), kind) for kind in KINDS}
@@ -110,34 +94,3 @@ def make_files(count, seed=0):
             yield f"{kind}, a piece repeated", bytes(data[:end] + data[start:])
         else:
             yield "noise", rng.bytes(int(rng.integers(1, 3000)))
-
-
-def main(count):
-    """Classify, count, and watch the memory."""
-    import psutil
-
-    from cifar_utils.errors import ImageError
-    from cifar_utils.inference.classifier import Classifier
-
-    classifier, process = Classifier.load(), psutil.Process()
-    report, before = {"answered": 0, "refused": 0, "longest": 0, "other": []}, 0
-    for number, (what, data) in enumerate(make_files(count)):
-        if number == count // 4:  # by then every reader has been loaded and every buffer made
-            gc.collect()
-            before = process.memory_info().rss
-        try:
-            answer = classifier.predict(data)
-            assert len(answer.probs) == 10
-            report["answered"] += 1
-        except ImageError as error:
-            report["refused"] += 1
-            report["longest"] = max(report["longest"], len(str(error)))
-        except Exception as error:
-            report["other"].append(f"{what}: {error!r}")
-    gc.collect()
-    report["memory_growth"] = process.memory_info().rss / before - 1
-    print(json.dumps(report))
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -3,7 +3,7 @@
     python tools/ship_weights.py RUN [RUN …]
 
 Chooses by validation accuracy in the last epoch, fits temperature and threshold on the images that
-the run held out, and writes into `cifar_utils/weights/`: `RECIPE.npz` (the weights in float16, for
+the run held out, and writes into `inference/weights/`: `RECIPE.npz` (the weights in float16, for
 Keras), `.tflite` (the same network exported, for the classifier), `.json` (the model card) and
 `.md` (the same for people). The numbers of the card are those of the exported file: float32, with
 the values that float16 kept. Refuses a run on the synthetic set, one with fewer than 2,000 images
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.errors import CifarError, RunError
+from cifar_utils.errors import CifarError, ModelError, RunError
 from cifar_utils.evaluation import (
     VIEWS,
     apply_temperature,
@@ -28,9 +28,11 @@ from cifar_utils.evaluation import (
     measure_answers,
 )
 from cifar_utils.evaluation.calibration import ECE_BINS
+from cifar_utils.inference import Classifier
 from cifar_utils.inference.engines import LiteRTEngine
-from cifar_utils.inference.pretrained import WEIGHTS_DIR, read_card, save_pretrained
-from cifar_utils.paths import atomic_path, relative_to_project, write_text
+from cifar_utils.inference.pretrained import WEIGHTS_DIR, read_card
+from cifar_utils.inference.sources import ModelSource
+from cifar_utils.paths import atomic_path, relative_to_project, write_json, write_text
 from cifar_utils.runs import find_run, read_history, read_preprocessing
 from cifar_utils.runs.machine import count_cores
 
@@ -62,7 +64,7 @@ def choose_run(runs):
 
 def make_card(run, engine):
     """Evaluate a run's network by the engine of its exported file; returns the card."""
-    from cifar_utils.inference.export import fit_calibrations, make_classifier
+    from cifar_utils.inference.export import fit_calibrations
 
     data, info = run.dataset, run.info
     _, val = read_preprocessing(run).split(data.train_labels)
@@ -86,7 +88,7 @@ def make_card(run, engine):
     }
     held_out = data.train_labels[val]
     fits = fit_calibrations(engine, data.train_images[val], held_out, SCENES)
-    classifier = make_classifier(engine, fits)
+    classifier = Classifier(engine, ModelSource(Path(), {}, "fitting", calibration=fits))
     card |= {"views": {}, "photo": dataclasses.asdict(fits["photo"])}
     for kind in VIEWS:
         probs_val = classifier.compute_probs(data.train_images[val], kind)
@@ -103,6 +105,24 @@ def make_card(run, engine):
             "test_answers": measure_answers(data.test_labels, calibrated, fitted.threshold),
         }
     return card
+
+
+def save_pretrained(name, weights, card, folder=WEIGHTS_DIR):
+    """Write weights, in the order of `model.get_weights()`, and their card; returns the paths.
+
+    Raises:
+        ModelError: If a value does not survive float16.
+    """
+    with np.errstate(over="ignore"):  # told below
+        halves = [np.asarray(array).astype(np.float16) for array in weights]
+    if not all(np.isfinite(half).all() for half in halves):
+        raise ModelError("A weight is NaN or too large for float16 (65,504): nothing was written.")
+    path = Path(folder) / f"{name}.npz"
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, **{f"w{i}": half for i, half in enumerate(halves)})
+    content = path.read_bytes()
+    added = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    return path, write_json(path.with_suffix(".json"), card | added)
 
 
 def describe_file(name, content):
@@ -168,13 +188,13 @@ def render_card(card):
 def main(names):
     """Choose, evaluate, write."""
     from cifar_utils.inference.export import write_model
-    from cifar_utils.inference.sources import load_run_model
+    from cifar_utils.inference.sources import load_keras_model
 
     if not names:
         raise RunError("Name the runs to choose from: python tools/ship_weights.py RUN …")
     run = choose_run([find_run(name) for name in names])
     print(f"best on validation: {run.name}")
-    model = load_run_model(run)
+    model = load_keras_model(run.path("model.keras"))
     model.set_weights([np.float32(np.float16(weight)) for weight in model.get_weights()])
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder, f"{run.info['recipe']['name']}.tflite")

@@ -19,7 +19,7 @@ class Calibration:
     """How a network's probabilities are corrected, and below which one it is called unsure.
 
     Attributes:
-        temperature: See `apply_temperature`; 1 leaves the probabilities as they are.
+        temperature: See `apply_temperature`.
         threshold: A prediction whose calibrated probability is below this is unsure; above 1
             every prediction is.
         n: How many held-out images both were fitted on.
@@ -48,9 +48,6 @@ def compute_ece(labels, probs, bins=ECE_BINS):
 
     Returns:
         The error, from 0 (the probabilities mean what they state) to 1.
-
-    Raises:
-        ValueError: If labels and probabilities do not fit together.
     """
     labels, probs = check_predictions(labels, probs)
     confidence = probs.max(axis=1).astype(np.float64)
@@ -77,15 +74,22 @@ def apply_temperature(probs, temperature):
     return scaled / scaled.sum(axis=1, keepdims=True)
 
 
-def fit_temperature(labels, probs):
-    """Find the temperature under which the given labels are most probable (Guo et al., 2017).
+def fit_calibration(labels, probs, target=TARGET_ACCURACY):
+    """Fit temperature and threshold on images that the network was not trained on.
+
+    The temperature is the one under which the labels are most probable (Guo et al., 2017). Of all
+    thresholds that leave an accuracy of at least `target`, even at the lower end of its one-sided
+    95 % interval (Wilson), the one that keeps most images: selective classification (Geifman &
+    El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017), with a plainer
+    bound. Where none reaches the target it is 1.01: every prediction is unsure.
 
     Args:
-        labels: Integer class ids, shape (n,), of images that the network was not trained on.
+        labels: Integer class ids, shape (n,).
         probs: Class probabilities, shape (n, k).
+        target: Accuracy of the predictions that are called sure, in (0, 1).
 
     Returns:
-        The temperature, between 0.05 and 20.
+        A `Calibration`.
 
     Raises:
         ValueError: If labels and probabilities do not fit together.
@@ -100,29 +104,14 @@ def fit_temperature(labels, probs):
         return -np.log(np.maximum(scaled[rows, labels], 1e-300)).mean()
 
     found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
-    return float(np.exp(found.x))
+    temperature = float(np.exp(found.x))
+    scaled = apply_temperature(probs, temperature)
+    threshold = _find_threshold(labels, scaled, target)
+    return Calibration(temperature, threshold, **measure_answers(labels, scaled, threshold))
 
 
-def fit_threshold(labels, probs, target=TARGET_ACCURACY):
-    """Find the probability from which on predictions are correct often enough.
-
-    Of all thresholds that leave an accuracy of at least `target`, even at the lower end of its
-    one-sided 95 % interval (Wilson), the one that keeps most images: selective classification
-    (Geifman & El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017), with a
-    plainer bound.
-
-    Args:
-        labels: Integer class ids, shape (n,), of images that the network was not trained on.
-        probs: Calibrated class probabilities, shape (n, k).
-        target: Accuracy of the predictions that are called sure, in (0, 1).
-
-    Returns:
-        A probability, or 1.01 (every prediction is unsure) where no threshold reaches the target.
-
-    Raises:
-        ValueError: If labels and probabilities do not fit together.
-    """
-    labels, probs = check_predictions(labels, probs)
+def _find_threshold(labels, probs, target):
+    """Return the probability from which on predictions are correct often enough, or 1.01."""
     confidence = probs.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
     confidence = confidence[order]
@@ -139,30 +128,8 @@ def fit_threshold(labels, probs, target=TARGET_ACCURACY):
     return float(confidence[places[-1]]) if len(places) else 1.01
 
 
-def fit_calibration(labels, probs, target=TARGET_ACCURACY):
-    """Fit temperature and threshold on images that the network was not trained on.
-
-    Args:
-        labels: Integer class ids, shape (n,).
-        probs: Class probabilities, shape (n, k).
-        target: See `fit_threshold`.
-
-    Returns:
-        A `Calibration`.
-    """
-    temperature = fit_temperature(labels, probs)
-    scaled = apply_temperature(probs, temperature)
-    threshold = fit_threshold(labels, scaled, target)
-    return Calibration(temperature, threshold, **measure_answers(labels, scaled, threshold))
-
-
 def measure_answers(labels, probs, threshold):
-    """Measure what a threshold does.
-
-    Args:
-        labels: Integer class ids, shape (n,).
-        probs: Calibrated class probabilities, shape (n, k).
-        threshold: Predictions with less than this probability are unsure.
+    """Measure what a threshold of calibrated probabilities does.
 
     Returns:
         `{"n", "coverage", "accuracy"}`: how many images, the share whose prediction is sure, and

@@ -12,9 +12,7 @@ from cifar_utils.data import CLASS_NAMES
 DOCUMENTED = {"accuracy": 0.8297, "f1_weighted": 0.8269, "recall_weighted": 0.8297}
 
 CONFIDENCE = 0.95  # coverage of every interval
-N_RESAMPLES = (
-    2000  # of the bootstrap, always with the same seed: a repeated run repeats its numbers
-)
+N_RESAMPLES = 2000  # of the bootstrap, always with the same seed: a repeat repeats its numbers
 
 
 class LabelErrors(NamedTuple):
@@ -43,35 +41,19 @@ def load_label_errors() -> LabelErrors:
 
 
 def compute_confusion(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
-    """Count images by given class (rows) and predicted class (columns).
-
-    Args:
-        labels: Integer class ids, shape (n,).
-        probs: Class probabilities, shape (n, k).
-
-    Returns:
-        Integers of shape (k, k) that sum to n.
-
-    Raises:
-        ValueError: If labels and probabilities do not fit together.
-    """
+    """Count images by given class (rows) and predicted class (columns): integers (k, k)."""
     from sklearn.metrics import confusion_matrix
 
     labels, probs = check_predictions(labels, probs)
     return confusion_matrix(labels, probs.argmax(1), labels=np.arange(probs.shape[1]))
 
 
-def compute_metrics(
-    labels: np.ndarray,
-    probs: np.ndarray,
-    class_names: tuple[str, ...] = CLASS_NAMES,
-) -> dict:
+def compute_metrics(labels, probs, class_names=CLASS_NAMES) -> dict:
     """Compute accuracy, weighted F1 and weighted recall with their intervals.
 
-    Accuracy has a Wilson interval. Recall weighted by class size equals accuracy, so it has the
-    same interval. Weighted F1 has a bootstrap percentile interval over the test images.
-    The intervals, of 95 %, state how much a result would move on other test images from the same
-    source, not how much it would move with another training seed.
+    Accuracy has a Wilson interval, and so has weighted recall, which equals it; weighted F1 has a
+    bootstrap percentile interval. The intervals, of 95 %, state how much a result would move on
+    other test images from the same source, not with another training seed.
 
     Args:
         labels: Integer class ids, shape (n,).
@@ -96,27 +78,15 @@ def compute_metrics(
     }
 
 
-def compute_class_report(
-    labels: np.ndarray,
-    probs: np.ndarray,
-    class_names: tuple[str, ...] = CLASS_NAMES,
-) -> list[dict]:
+def compute_class_report(labels, probs, class_names=CLASS_NAMES) -> list[dict]:
     """Compute precision, recall and F1 of each class with their intervals.
 
     Precision and recall are shares, so they have Wilson intervals (0 to 1 for a class that was
     never predicted or never given); F1 has the same bootstrap as in `compute_metrics`.
 
-    Args:
-        labels: Integer class ids, shape (n,).
-        probs: Class probabilities, shape (n, k).
-        class_names: The k class names.
-
     Returns:
         One row per class: `{"class", "support", "precision": {"value", "low", "high"}, "recall",
         "f1"}`, in the order of `class_names`. A score without images is 0.
-
-    Raises:
-        ValueError: If labels and probabilities do not fit together.
     """
     labels, probs = check_predictions(labels, probs, class_names)
     confusion = compute_confusion(labels, probs)
@@ -138,39 +108,31 @@ def compute_class_report(
     ]
 
 
-def compute_metrics_without_label_errors(
-    labels: np.ndarray, probs: np.ndarray, indices: np.ndarray, dataset: str
-) -> dict | None:
+def compute_metrics_without_label_errors(labels, probs, indices, dataset) -> dict | None:
     """Compute the metrics again without the test images whose label most raters rejected.
 
     Args:
-        labels: Integer class ids, shape (n,).
-        probs: Class probabilities, shape (n, k).
+        labels, probs: As for `compute_metrics`.
         indices: Position of each image in the test set, shape (n,).
         dataset: Name of the data set; the list is about "cifar10" only.
 
     Returns:
-        The metrics, with `"excluded"`: how many images were left out. None for any data set but
-        CIFAR-10.
+        The metrics, with `"excluded"`: how many images were left out. None for any other data set.
 
     Raises:
-        ValueError: If a listed image does not have the label on the list: then these are not the
-            images of the official test set in its order.
+        ValueError: If these are not the images of the official test set in its order.
     """
     if dataset != "cifar10":
         return None
     labels, probs = check_predictions(labels, probs)
-    indices = np.asarray(indices)
-    if indices.shape != labels.shape:
-        raise ValueError(f"indices must have the shape of labels, {labels.shape}.")
-    errors = load_label_errors()
-    given = dict(zip(errors.indices.tolist(), errors.given.tolist(), strict=True))
-    listed = np.isin(indices, errors.indices)
-    for index, label in zip(indices[listed].tolist(), labels[listed].tolist(), strict=True):
-        if given[index] != label:
+    errors, listed = load_label_errors(), np.zeros(len(labels), bool)
+    for index, given in zip(errors.indices, errors.given, strict=True):
+        here = np.asarray(indices) == index
+        listed |= here
+        if (labels[here] != given).any():
             raise ValueError(
-                f"test image {index} has label {label} here and {given[index]} in CIFAR-10: these"
-                " are not the official test images in the official order."
+                f"test image {index} has label {labels[here][0]} here and {given} in CIFAR-10:"
+                " these are not the official test images in the official order."
             )
     metrics = compute_metrics(labels[~listed], probs[~listed])
     return {**metrics, "excluded": int(listed.sum())}
@@ -191,10 +153,7 @@ def compute_wilson_interval(hits, n):
 
 
 def add_interval(value, interval):
-    """Put a value and its interval into the form of `metrics.json`.
-
-    A percentile interval of a few images can miss its own value; it is widened to hold it.
-    """
+    """Return the form of `metrics.json`; an interval of few images is widened to hold its value."""
     value, low, high = float(value), *map(float, interval)
     return {"value": value, "low": min(low, value), "high": max(high, value)}
 
@@ -227,14 +186,7 @@ def _bootstrap_f1(confusion):
 
 
 def check_predictions(labels, probs, class_names=None):
-    """Refuse labels and probabilities that do not fit together, saying what is wrong.
-
-    Returns:
-        `(labels, probs)` as arrays of shapes (n,) and (n, k).
-
-    Raises:
-        ValueError: If a shape, a label or a probability is not what it must be.
-    """
+    """Return labels (n,) and probs (n, k) as arrays; refuse, by ValueError, what does not fit."""
     labels, probs = np.asarray(labels), np.asarray(probs)
     if probs.ndim != 2 or probs.shape[1] < 2:
         raise ValueError(f"probs must have the shape (n, classes), not {probs.shape}.")

@@ -12,17 +12,8 @@ SHARES = (0.45, 1.0)  # the object's side over the scene's shorter side, uniform
 OTHER_GROUND = 0.5  # share of the scenes whose ground is made of another image
 
 
-def make_scene(image, ground, rng):
-    """Lay an image into a larger scene.
-
-    Args:
-        image: uint8 (32, 32, 3).
-        ground: uint8 (32, 32, 3), what the ground is a blur of.
-        rng: NumPy generator.
-
-    Returns:
-        An RGB image of one of `SHAPES`.
-    """
+def _make_scene(image, ground, rng):
+    """Lay an image into a larger scene, over a blur of `ground`; both are uint8 (32, 32, 3)."""
     width, height = SHAPES[rng.integers(len(SHAPES))]
     side = round(min(width, height) * rng.uniform(*SHARES))
     scene = Image.fromarray(ground).resize((width, height), Image.Resampling.BICUBIC)
@@ -38,17 +29,8 @@ def make_scene(image, ground, rng):
 
 
 def make_scenes(images, count, seed):
-    """Make scenes of the first `count` images.
-
-    Args:
-        images: uint8 (n, 32, 32, 3).
-        count: At most n.
-        seed: Of sizes, places and grounds.
-
-    Yields:
-        RGB images, in order.
-    """
+    """Yield scenes of the first `count` images, uint8 (n, 32, 32, 3), as RGB images, in order."""
     rng = np.random.default_rng(seed)
     for image in images[:count]:
         other = images[rng.integers(len(images))]
-        yield make_scene(image, other if rng.random() < OTHER_GROUND else image, rng)
+        yield _make_scene(image, other if rng.random() < OTHER_GROUND else image, rng)

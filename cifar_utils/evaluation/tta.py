@@ -12,11 +12,7 @@ VIEWS = {"one": (1.0,), "mirrored": (0.5, 0.5), "six": (0.25, 0.25, 0.125, 0.125
 
 
 def make_views(images, kind):
-    """Make the views of images.
-
-    Args:
-        images: Of any type, shape (n, height, width, channels).
-        kind: A key of `VIEWS`.
+    """Make the views of images (n, height, width, channels).
 
     Returns:
         Shape (k, n, height, width, channels), one view of all images after another; the first is

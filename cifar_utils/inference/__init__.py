@@ -1,30 +1,22 @@
-"""Any image in, class probabilities out; without TensorFlow.
+"""Any image in, class probabilities out; importing it imports neither TensorFlow nor SciPy."""
 
-The public names are loaded when first used.
-"""
+from cifar_utils.inference.classifier import Classifier, Prediction
+from cifar_utils.inference.explain import compute_heat_map, diagnose, draw_heat_map
+from cifar_utils.inference.images import open_picture
+from cifar_utils.inference.pretrained import list_pretrained, load_pretrained, read_card
+from cifar_utils.inference.samples import list_samples
+from cifar_utils.inference.sources import find_model
 
-import importlib
-
-_HOMES = {
-    "Classifier": "cifar_utils.inference.classifier",
-    "Prediction": "cifar_utils.inference.classifier",
-    "compute_heat_map": "cifar_utils.inference.explain",
-    "diagnose": "cifar_utils.inference.explain",
-    "draw_heat_map": "cifar_utils.inference.explain",
-    "find_model": "cifar_utils.inference.sources",
-    "list_pretrained": "cifar_utils.inference.pretrained",
-    "list_samples": "cifar_utils.inference.samples",
-    "load_pretrained": "cifar_utils.inference.pretrained",
-    "load_run_model": "cifar_utils.inference.sources",
-    "open_picture": "cifar_utils.inference.images",
-    "read_card": "cifar_utils.inference.pretrained",
-    "save_for_classifier": "cifar_utils.inference.export",
-}
-__all__ = list(_HOMES)
-
-
-def __getattr__(name):
-    """Load one of the public names (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__all__ = [
+    "Classifier",
+    "Prediction",
+    "compute_heat_map",
+    "diagnose",
+    "draw_heat_map",
+    "find_model",
+    "list_pretrained",
+    "list_samples",
+    "load_pretrained",
+    "open_picture",
+    "read_card",
+]

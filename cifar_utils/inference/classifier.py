@@ -1,11 +1,6 @@
-"""Any image in, class probabilities out: the one classifier behind widget, page and command.
-
-The shipped weights and every run hold an exported network, so that neither importing this module
-nor classifying an image imports TensorFlow.
-"""
+"""The one classifier behind widget, page and command; for exported networks without TensorFlow."""
 
 import dataclasses
-import os
 import threading
 from dataclasses import dataclass
 
@@ -16,9 +11,8 @@ from cifar_utils.data.preprocessing import IMAGE_SIZE
 from cifar_utils.errors import CifarError, ImageError, ParameterError
 from cifar_utils.evaluation.calibration import apply_temperature
 from cifar_utils.evaluation.tta import VIEWS, average_views, make_views
-from cifar_utils.inference.contract import find_contract, read_thumbnails
 from cifar_utils.inference.crops import choose_boxes, choose_crop, cut_out
-from cifar_utils.inference.engines import open_engine
+from cifar_utils.inference.engines import fit_engine, open_engine, read_thumbnails
 from cifar_utils.inference.images import open_picture
 from cifar_utils.inference.sources import PHOTO, ModelSource, find_model
 from cifar_utils.runs.machine import count_cores
@@ -52,15 +46,8 @@ class Prediction:
     calibrated: bool = False
     note: str = ""
 
-    @property
-    def label(self) -> str:
-        """The most probable class, also if the prediction is not confident."""
-        return self.class_names[0]
-
-    @property
-    def confidence(self) -> float:
-        """The probability of `label`."""
-        return self.probs[0]
+    label = property(lambda self: self.class_names[0], doc="The most probable class.")
+    confidence = property(lambda self: self.probs[0], doc="The probability of `label`.")
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
         """Return the `k` most probable classes as `(name, probability)` pairs."""
@@ -69,13 +56,8 @@ class Prediction:
     def to_dict(self, name: str, top: int = 3) -> dict:
         """Return the prediction as a JSON-ready dict: the one form that every front shares.
 
-        Args:
-            name: What the image is called.
-            top: How many classes to list.
-
-        Returns:
-            `{"picture", "label", "probability", "unsure", "classes": [{"class", "probability"}]}`;
-            `unsure` is None for a model without a calibration. With a note also `"note"`.
+        `{"picture", "label", "probability", "unsure", "classes": [{"class", "probability"}]}`;
+        `unsure` is None for a model without a calibration. With a note also `"note"`.
         """
         fields = {
             "picture": name,
@@ -94,7 +76,7 @@ class Prediction:
 
 
 class Classifier:
-    """A loaded model with its contract: images in, probabilities of the ten classes out.
+    """A loaded model: images in, probabilities of the ten classes out.
 
     Make one with `Classifier.load`. It may be used by several threads; they take turns. Pickled or
     copied, it carries what it was loaded from and opens that again.
@@ -102,7 +84,6 @@ class Classifier:
     Attributes:
         class_names: The classes in the order of the model's outputs.
         source: A `ModelSource`; `str(classifier.source)` is a sentence for people.
-        contract: A `contract.Contract`: what pixels the network takes, and how that was found.
         engine: What runs the model, and why that: a sentence.
         views: How many views of each image are averaged; see `tta.VIEWS`.
         calibration: The `calibration.Calibration` in use, or None.
@@ -112,15 +93,12 @@ class Classifier:
 
     def __init__(self, engine, source: ModelSource, why="", views=DEFAULT_VIEWS, input_scale=None):
         self._engine, self._lock = engine, threading.Lock()
-        self._reopen = None
         self.engine, self.views = why or engine.name, views
         self.class_names = tuple(CLASS_NAMES)
-        self.contract = find_contract(engine, source, input_scale)
-        self.source = dataclasses.replace(source, contract=self.contract.text)
-        fitted = source.calibration
-        self.calibration = fitted.get(views)
-        self.photo_calibration = fitted.get(PHOTO)
-        self._single = fitted.get("one")
+        contract = fit_engine(engine, source, input_scale)
+        self.source = dataclasses.replace(source, contract=contract)
+        self.calibration = source.calibration.get(views)
+        self.photo_calibration = source.calibration.get(PHOTO)
         for count in (1, 5):  # plans for a thumbnail and for a photo's crops
             self.compute_probs(read_thumbnails()[0][:count], views)
 
@@ -140,34 +118,23 @@ class Classifier:
             threads: Processor cores to use; None takes all.
             input_scale: "0..1", "0..255" or "-1..1": what a foreign network expects pixels to be.
                 None reads it from its layers or quantisation, or else tries the three on a few
-                images; `classifier.contract` says what was found.
-
-        Returns:
-            A `Classifier`, warmed up.
+                images; `classifier.source` says what was found.
 
         Raises:
-            ParameterError: If there is no such kind of views, or no such scale.
-            RunError: If the run has no weights yet.
-            ModelError: If the file is missing, is no model, or does not fit (32×32×3 in, ten
-                probabilities out), or nothing that is installed can run it.
+            CifarError: If there is no such model, kind of views or scale, or the file is no model,
+                does not fit (32×32×3 in, ten probabilities out) or cannot be run here.
         """
         if views not in VIEWS:
             raise ParameterError(f"There is no kind of views {views!r}. Valid: {', '.join(VIEWS)}.")
         found = find_model(source)
         engine, why = open_engine(found.files, threads or count_cores(), backend)
         classifier = cls(engine, found, why, views, input_scale)
-        # Absolute: another process may have another current folder.
-        place = found.recipe if found.shipped else os.path.abspath(found.named)
-        classifier._reopen = (place, views, backend, threads, input_scale)
+        classifier._reopen = (found.named, views, backend, threads, input_scale)
         return classifier
 
     def __reduce__(self):
         """Pickle and copy by what the model was loaded from: interpreters do neither."""
-        if self._reopen is None:
-            raise TypeError("Only a Classifier that was made by Classifier.load can be copied.")
         return Classifier.load, self._reopen
-
-    # ---------- images --------------------------------------------------------------------------
 
     def predict(self, image) -> "Prediction | list[Prediction]":
         """Classify one image, or each image of a batch.
@@ -175,9 +142,6 @@ class Classifier:
         Args:
             image: Whatever `images.open_picture` takes: a path, bytes, PIL image or array. An
                 array (n, h, w, channels) is n images.
-
-        Returns:
-            A `Prediction`; of a batch a list of them.
 
         Raises:
             ImageError: If it cannot be read as an image.
@@ -193,18 +157,12 @@ class Classifier:
         return found
 
     def predict_many(self, pictures, errors="raise"):
-        """Classify many images, dozens at a time.
+        """Classify many images, dozens at a time, and yield a `Prediction` for each, in order.
 
         Args:
             pictures: Iterable of whatever `images.open_picture` takes.
             errors: "raise" ends with the first image that cannot be read; "return" yields its
                 error in its place and goes on.
-
-        Yields:
-            A `Prediction` for each, in order; with `errors="return"` or a `CifarError`.
-
-        Raises:
-            ImageError: With `errors="raise"`; the predictions before it have been yielded.
         """
         waiting, count = [], 0
         for picture in pictures:
@@ -217,32 +175,15 @@ class Classifier:
                 if errors == "raise":
                     break
             if count >= READ_AHEAD:
-                yield from self._answer(waiting)
+                yield from self.predict_prepared(waiting)
                 waiting, count = [], 0
-        for outcome in self._answer(waiting):
+        for outcome in self.predict_prepared(waiting):
             if errors == "raise" and isinstance(outcome, CifarError):
                 raise outcome
             yield outcome
 
-    def _answer(self, waiting):
-        """Predict for what was prepared; hand on the errors of what was not, in order."""
-        prepared = [item for item in waiting if not isinstance(item, CifarError)]
-        predictions = iter(self.predict_prepared(prepared))
-        return [item if isinstance(item, CifarError) else next(predictions) for item in waiting]
-
     def predict_box(self, picture, box) -> "Prediction":
-        """Classify one square of an image, which somebody has chosen.
-
-        Args:
-            picture: Whatever `images.open_picture` takes.
-            box: (left, top, right, bottom) in pixels of the image.
-
-        Returns:
-            A `Prediction` of that square alone, as confident as if it were one of a photo's crops.
-
-        Raises:
-            ImageError: If it cannot be read as an image.
-        """
+        """Classify one square of an image, (left, top, right, bottom), as one of its crops."""
         image = open_picture(picture)
         crop = cut_out(image, [box])
         is_photo = len(choose_boxes(*image.size)) > 1
@@ -252,60 +193,34 @@ class Classifier:
     def prepare(self, picture):
         """Read an image and cut out the network's inputs.
 
-        Args:
-            picture: Whatever `images.open_picture` takes.
-
         Returns:
             `(crops, boxes, note)`: uint8 (k, 32, 32, 3), where they are in the image, and what
             `open_picture` notes about its pixels, or "".
-
-        Raises:
-            ImageError: If it cannot be read as an image.
         """
         image = open_picture(picture)
         boxes = choose_boxes(*image.size)
         return cut_out(image, boxes), boxes, image.info.get("note", "")
 
     def predict_prepared(self, prepared):
-        """Classify what `prepare` made, all in one go.
+        """Classify a list of what `prepare` made, in one go; errors among it are handed on."""
+        crops = [item[0] for item in prepared if not isinstance(item, CifarError)]
+        probs = self.predict_batch(np.concatenate(crops)) if crops else ()
+        found, start = [], 0
+        for item in prepared:
+            if not isinstance(item, CifarError):
+                crops, boxes, *note = item
+                part = probs[start : start + len(boxes)]
+                start += len(boxes)
+                best, is_photo = choose_crop(part), len(boxes) > 1
+                item = self._describe(part[best], crops[best], boxes[best], is_photo, *note)
+            found.append(item)
+        return found
 
-        Args:
-            prepared: List of `(crops, boxes)` or `(crops, boxes, note)`.
-
-        Returns:
-            A list of `Prediction`s.
-        """
-        probs, chosen = self.answer_prepared(prepared)
-        return [
-            self._describe(row, crops[best], boxes[best], len(boxes) > 1, *note)
-            for row, best, (crops, boxes, *note) in zip(probs, chosen, prepared, strict=True)
-        ]
-
-    def answer_prepared(self, prepared):
-        """Take the most confident crop of each image.
-
-        Args:
-            prepared: As for `predict_prepared`.
-
-        Returns:
-            `(probs, chosen)`: float (n, 10), the probabilities of these crops, before
-            `photo_calibration`, in the order of `class_names`; and which crops these are.
-        """
-        if not prepared:
-            return np.empty((0, len(self.class_names)), np.float32), []
-        probs = self.predict_batch(np.concatenate([item[0] for item in prepared]))
-        parts = np.split(probs, np.cumsum([len(item[0]) for item in prepared])[:-1])
-        chosen = [choose_crop(part) for part in parts]
-        return np.stack([part[best] for part, best in zip(parts, chosen, strict=True)]), chosen
-
-    # ---------- arrays --------------------------------------------------------------------------
-
-    def predict_batch(self, images, views=None) -> np.ndarray:
+    def predict_batch(self, images) -> np.ndarray:
         """Classify images that have the model's size already.
 
         Args:
             images: uint8 (n, 32, 32, 3), pixels 0 to 255; n may be 0.
-            views: Another kind of views than the classifier's own, or None.
 
         Returns:
             float32 (n, 10), probabilities in the order of `class_names`, calibrated if the model
@@ -317,27 +232,19 @@ class Classifier:
         images = np.asarray(images)
         if images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3) or images.dtype != np.uint8:
             raise ValueError(
-                f"Expected uint8 images of shape (n, 32, 32, 3), got {images.dtype} "
-                f"{images.shape}. Use predict() for an image of another size."
+                f"Expected uint8 images of shape (n, 32, 32, 3), got {images.dtype} {images.shape}."
+                " Use predict() for an image of another size."
             )
-        kind = views or self.views
-        probs, calibration = self.compute_probs(images, kind), self.source.calibration.get(kind)
-        if calibration is None:
+        probs = self.compute_probs(images, self.views)
+        if self.calibration is None:
             return probs
-        return apply_temperature(probs, calibration.temperature).astype(np.float32)
+        return apply_temperature(probs, self.calibration.temperature).astype(np.float32)
 
     def compute_probs(self, images, kind) -> np.ndarray:
-        """Compute uncalibrated probabilities, averaged over views.
+        """Compute uncalibrated probabilities, float32 (n, 10), averaged over a kind of views.
 
         With `mirrored`, the mirror image is evaluated only where the first prediction leaves doubt:
         two of three thumbnails need no second one.
-
-        Args:
-            images: uint8 (n, 32, 32, 3).
-            kind: A key of `tta.VIEWS`.
-
-        Returns:
-            float32 (n, 10).
         """
         if kind == "six":
             views = make_views(images, kind)
@@ -345,23 +252,17 @@ class Classifier:
             return average_views(flat.reshape(*views.shape[:2], flat.shape[-1]), kind)
         probs = self._ask(images)
         if kind == "mirrored":
-            rest = self._find_doubtful(probs)
+            single, rest = self.source.calibration.get("one"), slice(None)
+            if single:
+                rest = apply_temperature(probs, single.temperature).max(axis=1) < SURE_ENOUGH
             mirrored = self._ask(images[rest][:, :, ::-1])
             probs[rest] = average_views(np.stack([probs[rest], mirrored]), kind)
         return probs
 
-    def _find_doubtful(self, probs):
-        """Return which single views are not confident enough to stand alone, bool (n,)."""
-        if self._single is None:
-            return np.ones(len(probs), bool)
-        return apply_temperature(probs, self._single.temperature).max(axis=1) < SURE_ENOUGH
-
     def _ask(self, images):
         """Return the network's probabilities for single views."""
         with self._lock:
-            return self.contract.compute_probs(self._engine, images)
-
-    # ---------- words ---------------------------------------------------------------------------
+            return self._engine.compute_probs(images)
 
     def describe_thresholds(self) -> str:
         """Say from which probability on a prediction is not called unsure."""

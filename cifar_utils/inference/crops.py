@@ -1,4 +1,4 @@
-"""Which parts of an image the network is given; chosen by the benchmark photo_crops."""
+"""Which parts of an image the network is given; chosen by benchmarks/photographs.py."""
 
 import numpy as np
 from PIL import Image
@@ -9,11 +9,6 @@ from cifar_utils.inference.images import NEUTRAL_GREY
 CORNERS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
 CORNER_ZOOM = 0.85
 SMALLEST_SCENE = 64  # pixels of the shorter side; less is a thumbnail, and cutting blurs it
-
-
-def whole(width, height):
-    """Return the box of the whole image, which is squashed where it is not square."""
-    return (0, 0, width, height)
 
 
 def square_at(width, height, place, zoom=1.0):
@@ -32,22 +27,10 @@ def square_at(width, height, place, zoom=1.0):
     return (left, top, left + side, top + side)
 
 
-def letterbox(width, height):
-    """Return the smallest square box around the image, its middle the image's."""
-    side = max(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    return (left, top, left + side, top + side)
-
-
 def choose_boxes(width, height):
-    """Return the boxes that the classifier evaluates.
+    """Return the boxes that the classifier evaluates, each (left, top, right, bottom).
 
-    Args:
-        width, height: Size of the image in pixels.
-
-    Returns:
-        A list of (left, top, right, bottom): the centred square, and for more than a thumbnail
-        four slightly smaller squares that reach into the corners.
+    The centred square, and for more than a thumbnail four slightly smaller squares in the corners.
     """
     boxes = [square_at(width, height, (0.5, 0.5))]
     if min(width, height) >= SMALLEST_SCENE:
@@ -56,13 +39,10 @@ def choose_boxes(width, height):
 
 
 def choose_crop(probs):
-    """Return the index of the crop with the most confident prediction.
+    """Return which of some crops, (crops, classes), has the most confident prediction.
 
     It most likely holds the object. Averaging all crops is correct less often, and no better at
     telling that there is no object.
-
-    Args:
-        probs: (crops, classes), probabilities.
     """
     return int(probs.max(axis=1).argmax())
 

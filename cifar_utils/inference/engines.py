@@ -1,26 +1,22 @@
 """Runs an exported network: with LiteRT, ONNX Runtime, Keras or TensorFlow, as installed.
 
-All engines give the same numbers to 1e-5. Importing this module imports none of the libraries;
-only the engines of Keras and TensorFlow import TensorFlow.
+All engines give the same numbers to 1e-5. Only those of Keras and TensorFlow import TensorFlow.
 """
 
-import importlib.metadata
 import importlib.util
 import os
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from cifar_utils.backend import hold_back
-from cifar_utils.data.preprocessing import scale_images
-from cifar_utils.errors import CifarError, ModelError
-from cifar_utils.inference.sources import (
-    KERAS_SUFFIX,
-    SAVED_MODEL,
-    find_reason,
-    load_keras_model,
-)
+from cifar_utils.backend import hold_back, pinned_settings
+from cifar_utils.data import CLASS_NAMES
+from cifar_utils.data.preprocessing import IMAGE_SIZE, scale_images
+from cifar_utils.errors import CifarError, ModelError, ParameterError
+from cifar_utils.inference.sources import KERAS_SUFFIX, SAVED_MODEL, find_reason, load_keras_model
 
 # LiteRT and Keras prepare a plan per number of images: one, its mirrored pair, six views, the five
 # crops of a photo in two or six views, and batches. Every call is made of these sizes, padded
@@ -31,61 +27,115 @@ BATCH_SIZES = (1, 2, 6, 10, 30, 64)
 WORTH_THREADS = 30
 LITERT_NOISE = re.compile(rb"Created TensorFlow Lite XNNPACK delegate|^INFO:")
 INPUT_SCALES = ("0..1", "0..255", "-1..1")  # what a network may expect pixels to be
+# 19 drawings, two of each class but one of a horse, and four crops of the sample cat. Both shipped
+# networks classify all of them correctly; no pixel of CIFAR-10 is among them.
+THUMBNAILS = Path(__file__).with_name("samples") / "thumbnails.png"
+THUMBNAIL_LABELS = np.array([*np.repeat(np.arange(10), 2)[:15], 8, 8, 9, 9, 3, 3, 3, 3])
+# Between the scores of two scales; with less, the probe has not told them apart. Right and wrong
+# scales of seven networks with 49 to 94 % test accuracy differed by 0.5 to 5.
+CLEAR_MARGIN = 0.25
+N_CLASSES = len(CLASS_NAMES)
+SQUARES = ((IMAGE_SIZE, IMAGE_SIZE, 3), (3, IMAGE_SIZE, IMAGE_SIZE))  # channels last, first
 
 
 class Engine:
-    """A network of any library: arrays in, arrays out.
+    """A network of any library, and what it takes and gives: read once, from its file.
 
     Attributes:
-        name, package, suffix: The library, what is imported of it, the files that it reads.
-        input_type: dtype of the inputs.
-        shapes: Of one input and of one output; None stands for a side of any length.
+        name, package, install, suffix: The library, what is imported of it, what `pip` calls it,
+            and the files that it reads.
         batch: The only number of inputs that a call takes, or None for any.
-        quantisation: `(step, zero)` of integer inputs that stand for (integer - zero) × step, or
-            None.
-        found_scale: `(one of INPUT_SCALES, why)` where the network's own layers say what pixels
-            they expect, or None.
+        quantisation: `(step, zero)` of integer inputs that stand for (integer - zero) × step.
+        found_scale: `(one of INPUT_SCALES, why)` where the file says what pixels it expects.
+        scale, logits: The scale in use, and whether a softmax is missing; see `fit_engine`.
     """
 
-    name = package = suffix = ""
-    batch = quantisation = found_scale = None
+    name = package = install = suffix = ""
+    quantisation = found_scale = None
+    scale, logits = INPUT_SCALES[0], False
 
-    def run(self, inputs):
-        """Return float32 (n, k) outputs for inputs (n, height, width, 3) of type `input_type`.
+    def __init__(self, path, threads=1):
+        self._path = os.path.abspath(path)  # LiteRT opens it again, in whatever folder
+        self._threads = threads
+        inputs, outputs = self._open()
+        found = f"{len(inputs)} inputs and {len(outputs)} outputs"
+        if len(inputs) == len(outputs) == 1:
+            (self._input, kind, taken), (self._output, _, given) = *inputs, *outputs
+            self.input_type = np.dtype(kind)
+            self.batch, *taken = _list_sides(taken)
+            given = _list_sides(given)[1:]
+            self.channels_first = not _fits(taken, SQUARES[0])
+            known_type = self.quantisation or self.input_type.kind == "f" or self.takes_bytes
+            square = any(_fits(taken, square) for square in SQUARES)
+            if known_type and square and _fits(given, (N_CLASSES,)):
+                return
+            found = f"inputs {self.input_type} {tuple(taken)} and outputs {given}"
+        raise ModelError(
+            f"{os.path.basename(path)} does not fit: it has {found}. Expected are RGB images"
+            f" {SQUARES[0]}, uint8 or float32, and a probability for each of CIFAR-10's"
+            f" {N_CLASSES} classes; choose another model."
+        )
 
-        Called in batches of `BATCH_SIZES`, padded, or of the size that the network was fixed to.
-        """
+    def _open(self):
+        """Open the file; return `(key, dtype, shape)` of each input, and of each output."""
+
+    @property
+    def takes_bytes(self):
+        """Whether the pixels are given as they are."""
+        return self.input_type == np.uint8 and not self.quantisation
+
+    def compute_probs(self, images):
+        """Return probabilities, float32 (n, 10), for uint8 images (n, 32, 32, 3); n may be 0."""
+        if not len(images):
+            return np.empty((0, N_CLASSES), np.float32)
+        outputs = self.run(images, self.scale)
+        return _apply_softmax(outputs) if self.logits else outputs
+
+    def run(self, images, scale):
+        """Return the outputs as they are, float32 (n, k), for uint8 images; padded, in batches."""
+        inputs = self._prepare_inputs(images, scale)
         sizes = (self.batch,) if self.batch else BATCH_SIZES
         parts, start, n = [], 0, len(inputs)
         while start < n:
             size = next((size for size in sizes if n - start <= size), sizes[-1])
-            part = inputs[start : start + size]
-            missing = size - len(part)
-            if missing:
-                part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
-            outputs = self._run(np.ascontiguousarray(part))
-            parts.append(np.asarray(outputs, np.float32)[: n - start])
+            part = np.zeros((size, *inputs.shape[1:]), inputs.dtype)
+            part[: n - start] = inputs[start : start + size]
+            parts.append(np.asarray(self._run(part), np.float32)[: n - start])
             start += size
         return np.concatenate(parts)
+
+    def _prepare_inputs(self, images, scale):
+        """Turn uint8 images into what the network takes."""
+        if not self.takes_bytes:
+            images = scale_images(images) if scale == "0..1" else images.astype(np.float32)
+            if scale == "-1..1":
+                images = images / np.float32(127.5) - np.float32(1)
+        if self.quantisation:
+            step, zero = self.quantisation
+            limits = np.iinfo(self.input_type)
+            images = np.clip(np.rint(images / step) + zero, limits.min, limits.max)
+        images = images.astype(self.input_type, copy=False)
+        return images.transpose(0, 3, 1, 2) if self.channels_first else images
 
 
 class LiteRTEngine(Engine):
     """Runs a `.tflite` file with Google's LiteRT (TensorFlow Lite); about 60 MB of memory."""
 
-    name, package, suffix = "LiteRT", "ai_edge_litert", ".tflite"
+    name, package, install, suffix = "LiteRT", "ai_edge_litert", "ai-edge-litert", ".tflite"
 
-    def __init__(self, path, threads=1):
-        self._path = os.path.abspath(path)  # opened again for each size, in whatever folder
-        self._threads, self._prepared = threads, {}
+    def _open(self):
+        self._prepared = {}
         interpreter = self._make_interpreter(1)
-        tensor, output = _only(interpreter.get_input_details(), interpreter.get_output_details())
-        self.input_type = np.dtype(tensor["dtype"])
-        self.batch, *taken = _known(tensor["shape_signature"])
-        self.shapes = tuple(taken), _known(output["shape_signature"])[1:]
-        self._tensors = tensor["index"], output["index"]
-        # A step of zero stands for "not quantised".
-        self.quantisation = tensor["quantization"] if tensor["quantization"][0] else None
-        self._output_step, self._output_zero = output["quantization"]
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        step, zero = inputs[0]["quantization"]
+        if step:  # a step of zero stands for "not quantised"
+            self.quantisation = step, zero
+            self.found_scale = read_range(inputs[0]["dtype"], step, zero)
+        self._output_step, self._output_zero = outputs[0]["quantization"]
+        return (
+            [(tensor["index"], tensor["dtype"], tensor["shape_signature"]) for tensor in tensors]
+            for tensors in (inputs, outputs)
+        )
 
     def _make_interpreter(self, threads):
         from ai_edge_litert.interpreter import Interpreter
@@ -94,18 +144,17 @@ class LiteRTEngine(Engine):
             return Interpreter(model_path=self._path, num_threads=threads)
 
     def _run(self, inputs):
-        tensor, output = self._tensors
         interpreter = self._prepared.get(len(inputs))
         if interpreter is None:
             threads = self._threads if len(inputs) >= WORTH_THREADS else 1
             interpreter = self._make_interpreter(threads)
-            interpreter.resize_tensor_input(tensor, inputs.shape)
+            interpreter.resize_tensor_input(self._input, inputs.shape)
             with hold_back(LITERT_NOISE):
                 interpreter.allocate_tensors()
             self._prepared[len(inputs)] = interpreter
-        interpreter.set_tensor(tensor, inputs)
+        interpreter.set_tensor(self._input, inputs)
         interpreter.invoke()
-        outputs = interpreter.get_tensor(output)
+        outputs = interpreter.get_tensor(self._output)
         if not self._output_step:
             return outputs
         outputs = (outputs.astype(np.float32) - self._output_zero) * self._output_step
@@ -117,24 +166,22 @@ class LiteRTEngine(Engine):
 class OnnxEngine(Engine):
     """Runs an `.onnx` file with ONNX Runtime; about 90 MB of memory."""
 
-    name, package, suffix = "ONNX Runtime", "onnxruntime", ".onnx"
+    name, package, install, suffix = "ONNX Runtime", "onnxruntime", "onnxruntime", ".onnx"
 
-    def __init__(self, path, threads=1):
+    def _open(self):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = self._threads
         options.log_severity_level = 4  # what is an error comes as an exception
         self._session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
+            self._path, options, providers=["CPUExecutionProvider"]
         )
-        tensor, output = _only(self._session.get_inputs(), self._session.get_outputs())
-        self._input = tensor.name
-        kinds = {"float": "float32", "uint8": "uint8", "float16": "float16", "double": "float64"}
-        kind = tensor.type.removeprefix("tensor(").removesuffix(")")
-        self.input_type = np.dtype(kinds.get(kind, "O"))
-        self.batch, *taken = _known(tensor.shape)
-        self.shapes = tuple(taken), _known(output.shape)[1:]
+        kinds = {"tensor(float)": "float32", "tensor(double)": "float64"}
+        return (
+            [(one.name, kinds.get(one.type, one.type[7:-1]), one.shape) for one in tensors]
+            for tensors in (self._session.get_inputs(), self._session.get_outputs())
+        )
 
     def _run(self, inputs):
         return self._session.run(None, {self._input: inputs})[0]
@@ -143,40 +190,37 @@ class OnnxEngine(Engine):
 class KerasEngine(Engine):
     """Runs a `.keras` or `.h5` file with Keras and its backend; slow to start, 600 MB."""
 
-    name, package, suffix = "Keras", "keras", KERAS_SUFFIX
+    name, package, install, suffix = "Keras", "keras", "tensorflow-cpu", KERAS_SUFFIX
 
-    def __init__(self, path, threads=1):
-        self._model = load_keras_model(path)
+    def _open(self):
+        self.model = load_keras_model(self._path)
+        self.found_scale = read_layers(self.model)
         # A subclass that was never called does not know its inputs.
-        tensor, output = _only(self._model.inputs or (), self._model.outputs or ())
-        self.input_type = np.dtype(str(tensor.dtype))
-        self.batch, *taken = _known(tensor.shape)
-        self.shapes = tuple(taken), _known(output.shape)[1:]
-        self.found_scale = read_layers(self._model)
+        tensors = (self.model.inputs or (), self.model.outputs or ())
+        return ([(None, str(one.dtype), one.shape) for one in part] for part in tensors)
 
     def _run(self, inputs):
-        return self._model.predict_on_batch(inputs)
+        with pinned_settings():  # a new size is traced anew
+            return self.model.predict_on_batch(inputs)
 
 
 class TensorFlowEngine(Engine):
     """Runs a SavedModel folder with TensorFlow; slow to start, 600 MB."""
 
-    name, package, suffix = "TensorFlow", "tensorflow", SAVED_MODEL
+    name, package, install, suffix = "TensorFlow", "tensorflow", "tensorflow-cpu", SAVED_MODEL
 
-    def __init__(self, path, threads=1):
+    def _open(self):
         from cifar_utils.backend import keras  # noqa: F401  (its quiet import of TensorFlow)
 
         import tensorflow as tf  # isort: skip
 
-        self._loaded = tf.saved_model.load(str(path))  # without a name it would be gone too early
+        self._loaded = tf.saved_model.load(self._path)  # without a name it would be gone too early
         self._call = self._loaded.signatures["serving_default"]
-        inputs = self._call.structured_input_signature[1]
-        (self._input, tensor), (self._output, output) = _only(
-            list(inputs.items()), list(self._call.structured_outputs.items())
+        tensors = (self._call.structured_input_signature[1], self._call.structured_outputs)
+        return (
+            [(name, one.dtype.as_numpy_dtype, one.shape) for name, one in part.items()]
+            for part in tensors
         )
-        self.input_type = np.dtype(tensor.dtype.as_numpy_dtype)
-        self.batch, *taken = _known(tensor.shape)
-        self.shapes = tuple(taken), _known(output.shape)[1:]
 
     def _run(self, inputs):
         from tensorflow import constant
@@ -185,108 +229,50 @@ class TensorFlowEngine(Engine):
 
 
 ENGINES = (LiteRTEngine, OnnxEngine, KerasEngine, TensorFlowEngine)
-INSTALL = {
-    "LiteRT": "ai-edge-litert",
-    "ONNX Runtime": "onnxruntime",
-    "Keras": "tensorflow-cpu",
-    "TensorFlow": "tensorflow-cpu",
-}
 
 
-def _known(shape):
+def _list_sides(shape):
     """Return a shape as a tuple, with None for each side that is not a fixed number."""
-    sides = () if shape is None else tuple(shape)
-    return tuple(
-        int(side) if isinstance(side, int | np.integer) and side > 0 else None for side in sides
-    ) or (None,)
+    sides = [None] if shape is None else shape
+    return tuple(int(n) if isinstance(n, int | np.integer) and n > 0 else None for n in sides)
 
 
-def _only(inputs, outputs):
-    """Return the one input and the one output of a network.
-
-    Raises:
-        ModelError: If there are more or none.
-    """
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ModelError(
-            f"The network does not fit: it has {len(inputs)} inputs and {len(outputs)} outputs;"
-            " expected is one of each, images in and probabilities out. Choose another model."
-        )
-    return inputs[0], outputs[0]
-
-
-def to_input(engine, images, scale="0..1"):
-    """Turn uint8 images into what an engine takes.
-
-    Args:
-        engine: An `Engine`.
-        images: uint8 (n, 32, 32, 3).
-        scale: One of `INPUT_SCALES`; bytes that are not quantised are given as they are.
-
-    Returns:
-        (n, 32, 32, 3), or (n, 3, 32, 32) for a network with the channels first.
-    """
-    if engine.quantisation or engine.input_type != np.uint8:
-        if scale == "0..255":
-            images = images.astype(np.float32)
-        elif scale == "-1..1":
-            images = images.astype(np.float32) / np.float32(127.5) - np.float32(1)
-        else:
-            images = scale_images(images)
-    if engine.quantisation:
-        step, zero = engine.quantisation
-        limits = np.iinfo(engine.input_type)
-        images = np.clip(np.rint(images / step) + zero, limits.min, limits.max)
-    images = images.astype(engine.input_type, copy=False)
-    if engine.shapes[0][0] == 3 and engine.shapes[0][-1] != 3:
-        return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    return images
-
-
-# ---------- what a network says of its inputs ---------------------------------------------------
+def _fits(found, wanted):
+    """Return whether a shape, whose sides may be None for any length, allows another."""
+    return len(found) == len(wanted) and all(
+        side in (None, needed) for side, needed in zip(found, wanted, strict=True)
+    )
 
 
 def read_layers(model):
-    """Read from a Keras model's first layers what pixels they expect.
-
-    Args:
-        model: A `keras.Model`.
-
-    Returns:
-        `(one of INPUT_SCALES, why)`, or None where nothing says it.
-    """
-    for layer in _flatten_layers(model):
-        kind = type(layer).__name__
+    """Read from a Keras model's first layers what pixels they expect; see `Engine.found_scale`."""
+    for layer in flatten_layers(model):
+        kind, centre = type(layer).__name__, 1
         if kind == "Rescaling":
-            factor = float(np.max(layer.scale))
-            if factor <= 1 / 25:  # such as 1/255 or 1/127.5: it brings bytes to about 1
-                return "0..255", f"its layer Rescaling multiplies by {factor:.4g}"
-            if factor > 1:  # such as 2, with an offset of -1, or 255
-                return "0..1", f"its layer Rescaling multiplies by {factor:.4g}"
+            factor = np.max(layer.scale)
         elif kind == "Normalization":
-            mean, variance = (np.max(np.asarray(part)) for part in (layer.mean, layer.variance))
-            if mean > 2 or variance > 4:
-                return "0..255", f"its layer Normalization subtracts {mean:.4g}"
-            if mean > 0.15 and variance < 0.5:
-                return "0..1", f"its layer Normalization subtracts {mean:.4g}"
+            centre = np.max(np.asarray(layer.mean))  # near zero for pixels from -1 to 1
+            factor = 1 / np.sqrt(np.max(np.asarray(layer.variance)))
         elif layer.weights:
             return None
+        else:
+            continue
+        if factor <= 1 / 25:  # such as 1/255 or 1/127.5: it brings bytes to about 1
+            return "0..255", f"its layer {kind} multiplies by {factor:.4g}"
+        if factor > 1 and centre > 0.15:  # such as 2, with an offset of -1, or 255
+            return "0..1", f"its layer {kind} multiplies by {factor:.4g}"
     return None
 
 
-def _flatten_layers(model):
-    """Yield a model's layers in order, those of the models in it included."""
+def flatten_layers(model):
+    """Yield a Keras model's layers in order, those of the models in it included."""
     for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from _flatten_layers(layer)
-        else:
-            yield layer
+        yield from flatten_layers(layer) if hasattr(layer, "layers") else (layer,)
 
 
-def read_quantisation(engine):
-    """Read from a quantised input's range what pixels it expects; as `read_layers`."""
-    step, zero = engine.quantisation
-    limits = np.iinfo(engine.input_type)
+def read_range(kind, step, zero):
+    """Read from a quantised input's range what pixels it expects; see `Engine.found_scale`."""
+    limits = np.iinfo(kind)
     low, high = (limits.min - zero) * step, (limits.max - zero) * step
     for scale, (bottom, top) in zip(INPUT_SCALES, ((0, 1), (0, 255), (-1, 1)), strict=True):
         if max(abs(low - bottom), abs(high - top)) < 0.1 * (top - bottom):
@@ -294,7 +280,103 @@ def read_quantisation(engine):
     return None
 
 
-# ---------- opening -----------------------------------------------------------------------------
+def fit_engine(engine, source, input_scale=None) -> str:
+    """Set `engine.scale` and `engine.logits`: as given, known, read from the file, or probed.
+
+    Fed with the wrong pixels, a network gives wrong predictions without any error. Returns
+    sentences on what was found, and how; empty for networks of ours.
+    """
+    if input_scale not in (None, *INPUT_SCALES):
+        raise ParameterError(
+            f"There is no input_scale {input_scale!r}. Valid: {', '.join(INPUT_SCALES)}."
+        )
+    engine.scale, why = _choose_scale(engine, source, input_scale)
+    outputs, name = _try(engine, source, engine.scale), source.path.name
+    if not np.isfinite(outputs).all():
+        raise ModelError(f"{name} gives NaN: its training diverged. Train with a smaller rate.")
+    if outputs.min() < -1e-3 or np.abs(outputs.sum(axis=1) - 1).max() > 1e-2:
+        engine.logits = source.foreign and _are_logits(outputs)
+        if not engine.logits:
+            row = np.round(outputs[0], 2).tolist()
+            raise ModelError(f"{name} gives no probabilities, but {row}. End it with a softmax.")
+    if not source.foreign:
+        return ""
+    text = f"It takes RGB {engine.scale}: {why}."
+    if engine.logits:
+        text += " Its outputs are taken for logits: a softmax is applied."
+    predicted = set(outputs.argmax(axis=1))
+    if len(predicted) == 1:
+        text += (
+            f" WARNING: it predicts {CLASS_NAMES[predicted.pop()]} for each of"
+            f" {len(outputs)} different images. Try another input_scale, or train it again."
+        )
+    return text
+
+
+def _choose_scale(engine, source, input_scale):
+    """Return one of `INPUT_SCALES` and why: as given, known, read from the network, or probed."""
+    if engine.takes_bytes:
+        return "0..255", "its inputs are bytes"
+    if input_scale:
+        return input_scale, "as input_scale says"
+    if not source.foreign:
+        return "0..1", "as all runs do"
+    if engine.found_scale:
+        return engine.found_scale[0], f"{engine.found_scale[1]}; input_scale overrides it"
+    scores = {scale: _score(_try(engine, source, scale)) for scale in INPUT_SCALES}
+    best, told = max(scores, key=scores.get), "suit that best"
+    if best != "0..1" and scores[best] < scores["0..1"] + CLEAR_MARGIN:
+        best, told = "0..1", "do not tell, so as the original"
+    numbers = ", ".join(f"{scale} {score:.2f}" for scale, score in scores.items())
+    return best, (
+        f"its file does not say it; its predictions for 46 bundled images {told} (scores:"
+        f" {numbers}); input_scale overrides it"
+    )
+
+
+def read_thumbnails():
+    """Return images that a network can be tried on: uint8 (46, 32, 32, 3) and labels (46,)."""
+    with Image.open(THUMBNAILS) as strip:
+        images = np.stack(np.split(np.asarray(strip.convert("RGB")), strip.width // 32, axis=1))
+    # Mirrored images are as easy, and make the average steadier.
+    return np.concatenate([images, images[:, :, ::-1]]), np.tile(THUMBNAIL_LABELS, 2)
+
+
+def _score(outputs):
+    """Score how well outputs (46, 10) for the thumbnails suit a network that was trained."""
+    if not np.isfinite(outputs).all():  # 255 is more than some networks can take
+        return -np.inf
+    probs = _apply_softmax(outputs) if _are_logits(outputs) else outputs
+    probs = np.clip(probs, 1e-3, 1).astype(np.float64)
+    _, labels = read_thumbnails()
+    # The mean log probability of the right class says whether they are correct. The mutual
+    # information of image and prediction says whether they are confident and varied: it is zero for
+    # a constant prediction, which the first part alone would prefer to a weak network's.
+    right = np.log(probs[np.arange(len(labels)), labels]).mean()
+    entropies = [-(p * np.log(p)).sum(axis=-1).mean() for p in (probs.mean(axis=0), probs)]
+    return right + entropies[0] - entropies[1]
+
+
+def _try(engine, source, scale):
+    """Return the outputs for the thumbnails, or for fewer images where nothing is probed."""
+    images, _ = read_thumbnails()
+    try:
+        outputs = engine.run(images if source.foreign else images[::15], scale)
+        return outputs.reshape(len(outputs), N_CLASSES)  # a ValueError for other shapes
+    except Exception as error:  # each library has its own
+        raise ModelError(
+            f"{source.path.name} cannot predict for images (n, 32, 32, 3): {find_reason(error)}"
+            " Export it again with 'python -m cifar_utils export'."
+        ) from error
+
+
+def _are_logits(outputs):
+    return outputs.min() < -1e-3 or outputs.max() > 1 + 1e-3
+
+
+def _apply_softmax(logits):
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
 
 
 def is_installed(engine):
@@ -306,27 +388,20 @@ def is_installed(engine):
 
 def describe_engines() -> list[str]:
     """List the engines in the order in which they are tried, and whether each is installed."""
-    return [
-        f"{engine.name}: "
-        + ("installed" if is_installed(engine) else f"pip install {INSTALL[engine.name]}")
-        for engine in ENGINES
-    ]
+    advice = {True: "installed", False: "pip install {}"}
+    return [f"{one.name}: {advice[is_installed(one)].format(one.install)}" for one in ENGINES]
 
 
 def open_engine(files, threads=1, only=None):
-    """Open a network with the first engine that is installed and has a file.
+    """Open a network with the first engine that is installed and has a file, or with `only` one.
 
     Args:
-        files: The same network in one or more formats: a dict from suffix to path.
+        files: As in `sources.ModelSource`.
         threads: Processor cores to use.
-        only: The name of the one engine to take; None tries all in the order of `ENGINES`.
+        only: The name of an engine, or None.
 
     Returns:
-        `(engine, why)`: `why` is one sentence on which engine was taken and what became of those
-        before it.
-
-    Raises:
-        ModelError: If none can open it; says which library is missing.
+        `(engine, why)`: one sentence on which was taken and what became of those before it.
     """
     known = [engine.name for engine in ENGINES]
     if only is not None and only not in known:
@@ -338,42 +413,23 @@ def open_engine(files, threads=1, only=None):
             continue
         if path is None:
             notes.append(f"{engine.name}: the model has no {engine.suffix} file")
-        elif not is_installed(engine):
-            notes.append(f"{engine.name}: not installed (pip install {INSTALL[engine.name]})")
-        else:
-            try:
-                opened = _open(engine, path, threads)
-            except ImportError as error:
-                notes.append(f"{engine.name}: installed, but broken ({error})")
-                continue
-            because = f", since {'; '.join(notes)}" if notes else ", the first choice"
-            return opened, f"{engine.name} {_version(engine)}{because}"
-    raise ModelError(
-        f"Nothing here can run the model. {'; '.join(notes)}. A file for another engine is made by"
-        " 'python -m cifar_utils export'."
-    )
-
-
-def _open(engine, path, threads):
-    """Open a file, and say in one sentence why if that fails."""
-    try:
-        return engine(path, threads)
-    except (CifarError, ImportError):
-        raise
-    except Exception as error:  # each library has its own
-        raise ModelError(
-            f"{engine.name} {_version(engine)} cannot open {Path(path).name}:"
-            f" {find_reason(error)} Make the file again, for instance with 'python -m cifar_utils"
-            " export', or take one of another format."
-        ) from error
-
-
-def _version(engine):
-    """Return the installed version of an engine's library."""
-    names = {"ai_edge_litert": ["ai-edge-litert"], "tensorflow": ["tensorflow", "tensorflow-cpu"]}
-    for name in names.get(engine.package, [engine.package]):
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
             continue
-    return "(version unknown)"
+        if not is_installed(engine):
+            notes.append(f"{engine.name}: not installed (pip install {engine.install})")
+            continue
+        try:
+            opened = engine(path, threads)
+        except ImportError as error:
+            notes.append(f"{engine.name}: installed, but broken ({error})")
+        except CifarError:
+            raise
+        except Exception as error:  # each library has its own
+            raise ModelError(
+                f"{engine.name} cannot open {path.name}: {find_reason(error)} Make the file again"
+                " ('python -m cifar_utils export'), or take another format."
+            ) from error
+        else:
+            because = f"since {'; '.join(notes)}" if notes else "the first choice"
+            version = getattr(sys.modules[engine.package], "__version__", "")
+            return opened, f"{engine.name} {version}, {because}"
+    raise ModelError(f"Nothing here can run the model. {'; '.join(notes)}. Install one of these.")

@@ -1,12 +1,6 @@
-"""Why a prediction came out as it did: which regions drove it, and what other views would give.
+"""Why a prediction came out as it did: which regions drove it, and what other views would give."""
 
-The heat map is made by occlusion, which works with any network and engine. A patch of the network's
-input is blurred away, at every place in turn. Where the class loses most of its odds, the
-prediction came from (Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV
-2014, section 4.1; they used grey patches, which are shapes of their own).
-"""
-
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -14,6 +8,7 @@ from PIL import Image, ImageFilter
 from cifar_utils.data.preprocessing import IMAGE_SIZE
 from cifar_utils.inference.crops import choose_boxes, cut_out
 from cifar_utils.inference.images import open_picture
+from cifar_utils.text import suggest
 
 PATCH, STRIDE = 10, 5  # pixels of the 32: about a tenth of the view is hidden at a time
 BLUR = 6  # pixels; no edge of 32 survives it
@@ -34,6 +29,10 @@ CROPS = ("the middle", "top left", "top right", "bottom left", "bottom right")  
 def compute_heat_map(classifier, picture, label=None) -> np.ndarray:
     """Compute how much each region of an image speaks for a class.
 
+    By occlusion, which works with any network: a patch of the network's input is blurred away, at
+    every place in turn. Where the class loses most of its odds, the prediction came from (Zeiler &
+    Fergus, ECCV 2014, section 4.1; they used grey patches, which are shapes of their own).
+
     Args:
         classifier: A `Classifier`.
         picture: Whatever `images.open_picture` takes.
@@ -43,34 +42,25 @@ def compute_heat_map(classifier, picture, label=None) -> np.ndarray:
         float32 (height, width) of the image: 1 where hiding a patch costs the class most, 0
         where hiding it costs nothing or helps or where the deciding crop does not reach, and 0
         everywhere if nothing speaks for the class.
-
-    Raises:
-        ImageError: If the image cannot be read.
-        ValueError: If there is no such class.
     """
     image = open_picture(picture)
     if label is not None and label not in classifier.class_names:
-        known = ", ".join(classifier.class_names)
-        raise ValueError(f"There is no class {label!r}. Valid: {known}.")
+        raise ValueError(f"There is no class {label!r}. {suggest(label, classifier.class_names)}")
     prediction = classifier.predict(image)
     index = classifier.class_names.index(label or prediction.label)
     heat = _occlude(classifier, prediction.view, index)
-    if heat.max() > 0:
-        heat /= heat.max()
+    heat /= heat.max() or 1
     return place_heat_map(heat, prediction.box, (1, 1), image.size)
 
 
 def place_heat_map(heat, box, scale, size) -> np.ndarray:
-    """Place the heat map of a view where that view is in its image.
+    """Place the heat map of a view, float32 in [0, 1], where that view is in its image.
 
     Args:
-        heat: float32 (h, w), of a view, in [0, 1].
+        heat: float32 (h, w).
         box: (left, top, right, bottom) of the view in the image, in the image's pixels.
         scale: Pixels of the map that is wanted over those of the image, across and down.
         size: (width, height) of the map that is wanted.
-
-    Returns:
-        float32 (height, width), in [0, 1]; 0 where the view does not reach.
     """
     left, top, right, bottom = (round(edge * scale[place % 2]) for place, edge in enumerate(box))
     right, bottom = max(right, left + 1), max(bottom, top + 1)
@@ -110,9 +100,6 @@ def draw_heat_map(picture, heat, side=DRAWN_SIDE) -> Image.Image:
         picture: Whatever `images.open_picture` takes.
         heat: float (height, width) in [0, 1], as `compute_heat_map` returns it.
         side: Longest side of the result, in pixels; the image is not enlarged.
-
-    Returns:
-        An RGB image.
     """
     image = open_picture(picture)
     scale = min(1.0, side / max(image.size))
@@ -124,18 +111,8 @@ def draw_heat_map(picture, heat, side=DRAWN_SIDE) -> Image.Image:
     return Image.composite(image, grey, Image.fromarray(np.uint8(mask * 255)))
 
 
-# ---------- diagnosis ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What was tried with an image, for whatever draws it.
-
-    Attributes:
-        turns, crops, nearest: Lists of tiles, `(RGB image, caption)`; `nearest` is empty where the
-            data are not at hand.
-        hints: Sentences on what stands out, the most telling first; may be empty.
-    """
+class Diagnosis(NamedTuple):
+    """What was tried with an image: tiles, `(RGB image, caption)`, and sentences on what is odd."""
 
     turns: list
     crops: list
@@ -151,12 +128,6 @@ def diagnose(classifier, picture, prediction, nearest=()) -> Diagnosis:
         picture: Whatever `images.open_picture` takes.
         prediction: The classifier's `Prediction` for it.
         nearest: Pairs `(image, class name)` of similar training images, uint8 (32, 32, 3).
-
-    Returns:
-        A `Diagnosis`.
-
-    Raises:
-        ImageError: If the image cannot be read.
     """
     image = open_picture(picture)
     small = image.copy()
@@ -217,17 +188,9 @@ def _find_hints(turned, crops, prediction, nearest):
 
 
 def describe_detail(size, box) -> str:
-    """Say how much smaller the network's input is than the image.
-
-    Args:
-        size: (width, height) of the image, in pixels.
-        box: Where the view is in it: (left, top, right, bottom).
-    """
+    """Say how much smaller the network's input is than an image (width, height) and its box."""
     side = max(box[2] - box[0], box[3] - box[1])
-    text = (
-        f"Of {size[0]} x {size[1]} pixels, a square of {side} became {IMAGE_SIZE} x {IMAGE_SIZE}."
-    )
-    factor = side / IMAGE_SIZE
-    if factor < 1.5:
+    text = f"Of {size[0]} x {size[1]} pixels, a square of {side} became 32 x 32."
+    if side < 1.5 * IMAGE_SIZE:
         return text
-    return f"{text} Whatever is finer than {factor:.0f} pixels of the image is gone."
+    return f"{text} Whatever is finer than {side / IMAGE_SIZE:.0f} pixels of the image is gone."

@@ -1,16 +1,9 @@
-"""Trained networks as files for other programs: uint8 images in, probabilities out. Needs Keras.
-
-What is written is read again in a process of its own, without TensorFlow where the format allows,
-and compared with the network, before it takes its name. That process is
-
-    python -m cifar_utils.inference.export MODEL FORMAT IMAGES.npy PROBS.npz
-"""
+"""Trained networks as files for other programs: uint8 images in, probabilities out. Needs Keras."""
 
 import contextlib
 import dataclasses
 import importlib.util
 import io
-import itertools
 import logging
 import os
 import re
@@ -23,35 +16,30 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.backend import hold_back
-from cifar_utils.data.preprocessing import IMAGE_SIZE, scale_images
+from cifar_utils.backend import hold_back, pinned_settings
+from cifar_utils.data import CLASS_NAMES, load_dataset
+from cifar_utils.data.preprocessing import IMAGE_SIZE
 from cifar_utils.errors import CifarError, ModelError, ParameterError
 from cifar_utils.evaluation.calibration import fit_calibration
 from cifar_utils.evaluation.scenes import make_scenes
 from cifar_utils.evaluation.tta import VIEWS
-from cifar_utils.inference.classifier import READ_AHEAD, Classifier
-from cifar_utils.inference.engines import ENGINES, open_engine, to_input
+from cifar_utils.inference.classifier import Classifier
+from cifar_utils.inference.engines import flatten_layers, open_engine
 from cifar_utils.inference.sources import (
     CALIBRATION_FILE,
     KERAS_SUFFIX,
     PHOTO,
-    SAVED_MODEL,
     ModelSource,
     find_model,
     find_reason,
-    load_keras_model,
 )
 from cifar_utils.paths import atomic_path, relative_to_project
+from cifar_utils.runs import Run
 from cifar_utils.runs.machine import count_cores
 
 # What each format's file is called; a SavedModel is a folder.
 SUFFIXES = {"keras": ".keras", "h5": ".h5", "tflite": ".tflite", "onnx": ".onnx", "savedmodel": ""}
-WITHOUT_TENSORFLOW = ("tflite", "onnx")
-CONVERTER_NOISE = re.compile(rb"tf_tfl_flatbuffer_helpers|^I0000|^WARNING: All log messages")
-NEEDS_ONNX = (
-    "The onnx format needs tf2onnx, onnx and onnxruntime. Run: pip install 'cifar-notebooks[onnx]'"
-    " (in a checkout: pip install -e '.[onnx]')."
-)
+EXPORTER_NOISE = re.compile(rb"tf_tfl_flatbuffer_helpers|^I0000|^WARNING: All log messages")
 TOLERANCE = 1e-3  # of a probability
 CHECKED_IMAGES = 1000
 SCENES = 1000  # at most, for the calibration of photos; a few seconds
@@ -59,9 +47,13 @@ SCENES = 1000  # at most, for the calibration of photos; a few seconds
 # 95 % three times as many of these get a confident one, at 98 % a third fewer scenes do.
 PHOTO_TARGET = 0.97
 LEAST_FOR_CALIBRATION = 100  # held-out images; fewer say nothing about one prediction in fifty
-
-
-# ---------- what notebook 03 saves --------------------------------------------------------------
+READ_AGAIN = """
+import sys, numpy
+from cifar_utils.inference.classifier import Classifier
+path, images, answers = sys.argv[1:]
+probs = Classifier.load(path, "one").compute_probs(numpy.load(images), "one")
+numpy.savez(answers, probs=probs, tensorflow="tensorflow" in sys.modules)
+"""
 
 
 def save_for_classifier(run, model, val_images, val_labels):
@@ -78,73 +70,45 @@ def save_for_classifier(run, model, val_images, val_labels):
         `model.tflite` that the classifier runs, and with enough images held out the
         `classifier.json` that says when it is not confident.
     """
+    from cifar_utils.backend import keras
+
     paths = [run.path("model.keras"), run.path("model1.h5")]
     for path in paths:
-        with atomic_path(path) as temporary:
-            save_quietly(model, temporary)
+        with atomic_path(path) as temporary, _quietly():
+            model.save(temporary)
     try:
-        paths += _prepare_classifier(run, model, val_images, val_labels)
+        if keras.backend.backend() == "tensorflow":  # the converter is TensorFlow's
+            with atomic_path(run.path("model.tflite")) as temporary:
+                write_model(model, temporary, "tflite")
+            paths.append(run.path("model.tflite"))
+        if len(val_images) >= LEAST_FOR_CALIBRATION:
+            engine, _ = open_engine(find_model(run.dir).files, count_cores())
+            fitted = fit_calibrations(engine, val_images, val_labels)
+            saved = {kind: dataclasses.asdict(one) for kind, one in fitted.items()}
+            paths.append(run.write_json(CALIBRATION_FILE, {"calibration": saved}))
     except CifarError as error:  # the training is not lost over it
         print(f"The network is saved, but not prepared for the classifier. {error}")
     return paths
 
 
-def _prepare_classifier(run, model, val_images, val_labels):
-    """Export a network, and fit its calibration; returns the paths."""
-    from cifar_utils.backend import keras
-
-    paths = []
-    if keras.backend.backend() == "tensorflow":  # the converter is TensorFlow's
-        paths.append(run.path("model.tflite"))
-        with atomic_path(paths[-1]) as temporary:
-            write_model(model, temporary, "tflite")
-    if len(val_images) >= LEAST_FOR_CALIBRATION:
-        engine, _ = open_engine(find_model(run.dir).files, count_cores())
-        fitted = fit_calibrations(engine, val_images, val_labels)
-        saved = {kind: dataclasses.asdict(one) for kind, one in fitted.items()}
-        paths.append(run.write_json(CALIBRATION_FILE, {"calibration": saved}))
-    return paths
-
-
 def fit_calibrations(engine, images, labels, scenes=SCENES):
-    """Fit temperature and threshold for every kind of views, and for photos.
-
-    Args:
-        engine: An `engines.Engine` of a network of ours.
-        images: uint8 (n, 32, 32, 3) that the network was not trained on.
-        labels: Integer (n,), their classes.
-        scenes: How many scenes to make of them, at most.
-
-    Returns:
-        A dict from a key of `tta.VIEWS` or `PHOTO` to a `calibration.Calibration`.
-    """
+    """Fit a `Calibration` on held-out images for every kind of views, and for photos (`PHOTO`)."""
     fitted = {}
+    source = ModelSource(Path(), {}, "fitting", calibration=fitted)  # filled below
     for kind in VIEWS:  # "one" first: where it is confident, `mirrored` asks no second time
-        probs = make_classifier(engine, fitted).compute_probs(images, kind)
+        probs = Classifier(engine, source).compute_probs(images, kind)
         fitted[kind] = fit_calibration(labels, probs)
-    chosen = answer_scenes(make_classifier(engine, fitted), images, scenes, seed=0)
-    return fitted | {PHOTO: fit_calibration(labels[: len(chosen)], chosen, PHOTO_TARGET)}
-
-
-def make_classifier(engine, calibration):
-    """Return a `Classifier` of an engine and what was fitted for it so far."""
-    source = ModelSource(Path(CALIBRATION_FILE), {}, "fitting", calibration=calibration)
-    return Classifier(engine, source)
-
-
-def answer_scenes(classifier, images, count, seed):
-    """Classify scenes of images; float (n, 10), before `photo_calibration`."""
-    parts, scenes = [], make_scenes(images, count, seed)
-    while part := list(itertools.islice(scenes, READ_AHEAD)):
-        parts.append(classifier.answer_prepared([classifier.prepare(scene) for scene in part])[0])
-    return np.concatenate(parts)
-
-
-# ---------- the command -------------------------------------------------------------------------
+    found = Classifier(engine, source).predict_many(make_scenes(images, scenes, seed=0))
+    ranked = [dict(zip(one.class_names, one.probs, strict=True)) for one in found]
+    probs = np.float32([[by_name[name] for name in CLASS_NAMES] for by_name in ranked])
+    return fitted | {PHOTO: fit_calibration(labels[: len(probs)], probs, PHOTO_TARGET)}
 
 
 def export(name, kind, path=None):
     """Export a run's network, shipped weights or a Keras file, checked on 1,000 test images.
+
+    The file is read again in a process of its own, without TensorFlow where the format allows, and
+    compared with the network, before it takes its name.
 
     Args:
         name: Whatever `sources.find_model` takes.
@@ -153,239 +117,136 @@ def export(name, kind, path=None):
             folder. Outside of a run's `exports/`, nothing of that name may exist yet.
 
     Returns:
-        What `export_model` returns; for a run also written to its `exports/exports.json`.
-
-    Raises:
-        ParameterError: If there is no such format, or the named file exists.
-        RunError: If the run has no weights.
-        ModelError: If there is no such model.
+        `{"format", "path", "bytes", "largest_difference", "images", "without_tensorflow"}`; for a
+        run also written to its `exports/exports.json`.
     """
-    _check_kind(kind)
-    source = find_model(name)
+    if kind not in SUFFIXES:
+        raise ParameterError(f"There is no format {kind!r}. Valid: {', '.join(SUFFIXES)}.")
+    source, run = find_model(name), None
     if KERAS_SUFFIX not in source.files:
         raise ModelError(
             f"{source.path} is an export already. Name its run, shipped weights or a Keras file."
         )
-    run = None
-    if source.run_dir and source.named == source.run_dir:  # a file of the run is a file like others
-        from cifar_utils.runs.run import Run
-
-        run = Run(source.run_dir)
+    if Path(source.named, "run.json").is_file():  # a file of the run is a file like others
+        run = Run(Path(source.named))
     if not path and not run:
-        stem = source.recipe if source.shipped else source.path.stem
-        path = f"{stem}{SUFFIXES[kind] or '-savedmodel'}"
+        path = f"{source.path.stem}{SUFFIXES[kind] or '-savedmodel'}"
     if path and Path(path).exists():
         raise ParameterError(
             f"{path} exists already. Take another name (--output), or remove it first."
         )
     path = Path(path or run.path(f"exports/{run.name}{SUFFIXES[kind]}"))
-    from cifar_utils.data import load_dataset
-
-    images = (run.dataset if run else load_dataset()).test_images[:CHECKED_IMAGES]
-    report = export_model(load_keras_model(source.files[KERAS_SUFFIX]), path, kind, images)
-    if run:
-        known = run.read_json("exports/exports.json")
-        written = {kind: report | {"path": relative_to_project(path)}}
-        run.write_json("exports/exports.json", known | written)
-    return report
-
-
-def describe_export(report):
-    """Return one line on an export for a person."""
-    alone = "without TensorFlow" if report["without_tensorflow"] else "with TensorFlow"
-    return (
-        f"{report['path']}: {report['bytes'] / 1e6:.1f} MB, read again {alone}; its probabilities"
-        f" for {report['images']:,} images differ from the network's by at most"
-        f" {report['largest_difference']:.1g}."
-    )
-
-
-def export_model(model, path, kind, images, half=False):
-    """Write a network as a file for other programs, and check it before it takes its name.
-
-    Args:
-        model: A `keras.Model` from float32 images (n, 32, 32, 3) in [0, 1] to probabilities.
-        path: Where to write; an older file or folder of that name is replaced at the end.
-        kind: A key of `SUFFIXES`.
-        images: uint8 (n, 32, 32, 3), to compare the two on.
-        half: See `write_model`.
-
-    Returns:
-        `{"format", "path", "bytes", "largest_difference", "images", "without_tensorflow"}`.
-
-    Raises:
-        ParameterError: If there is no such format.
-        ModelError: If it cannot be written, or its outputs differ by more than `TOLERANCE`.
-    """
-    _check_kind(kind)
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    expected = _predict(model, images)
+    images = (run.dataset if run else load_dataset()).test_images[:CHECKED_IMAGES]
+    engine, _ = open_engine(source.files, count_cores(), "Keras")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
         written = Path(folder, f"model{SUFFIXES[kind]}")
-        write_model(model, written, kind, half)
-        found = read_in_own_process(written, kind, images)
-        difference = float(np.abs(found["probs"] - expected).max())
+        write_model(engine.model, written, kind)
+        probs, tensorflow = read_in_own_process(written, images)
+        difference = float(np.abs(probs - engine.compute_probs(images)).max())
         if not difference <= TOLERANCE:
             raise ModelError(
                 f"The exported {kind} file differs from the network, by up to {difference:.2g} in"
-                f" probability; at most {TOLERANCE:g} was expected. Nothing was written. Try"
-                " another format."
+                f" probability ({TOLERANCE:g} is allowed). Nothing was written; try another format."
             )
         size = sum(part.stat().st_size for part in (written, *written.rglob("*")) if part.is_file())
         if path.is_dir():
             shutil.rmtree(path)
         os.replace(written, path)
-    return {
-        "format": kind,
-        "path": str(path),
-        "bytes": size,
-        "largest_difference": difference,
-        "images": len(images),
-        "without_tensorflow": not found["tensorflow"],
-    }
+    report = {"format": kind, "path": str(path), "bytes": size, "images": len(images)}
+    report |= {"largest_difference": difference, "without_tensorflow": not tensorflow}
+    if run:
+        known, shared = run.read_json("exports/exports.json"), {"path": relative_to_project(path)}
+        run.write_json("exports/exports.json", known | {kind: report | shared})
+    return report
 
 
-def _check_kind(kind):
-    """Refuse, by ParameterError, a format that there is not."""
-    if kind not in SUFFIXES:
-        raise ParameterError(f"There is no format {kind!r}. Valid: {', '.join(SUFFIXES)}.")
-
-
-def _predict(model, images):
-    """Return a Keras network's own probabilities for uint8 images."""
-    takes_bytes = str(model.inputs[0].dtype) == "uint8"
-    parts = [images[i : i + 250] for i in range(0, len(images), 250)]
-    return np.concatenate(
-        [model.predict_on_batch(part if takes_bytes else scale_images(part)) for part in parts]
+def describe_export(report):
+    """Return one line on an export for a person."""
+    alone = "without" if report["without_tensorflow"] else "with"
+    return (
+        f"{report['path']}: {report['bytes'] / 1e6:.1f} MB, read again {alone} TensorFlow; its"
+        f" probabilities for {report['images']:,} images differ from the network's by at most"
+        f" {report['largest_difference']:.1g}."
     )
 
 
-def read_in_own_process(path, kind, images):
-    """Read an exported file in a fresh process, and let it predict.
-
-    Args:
-        path: The file or folder.
-        kind: A key of `SUFFIXES`.
-        images: uint8 (n, 32, 32, 3).
-
-    Returns:
-        `{"probs": float32 (n, k), "tensorflow": whether the process imported TensorFlow}`.
-
-    Raises:
-        ModelError: If the process fails; its last words are in the message.
-    """
+def read_in_own_process(path, images):
+    """Let a fresh process read a file; return its probabilities and if it imported TensorFlow."""
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "images.npy"), Path(folder, "probs.npz")
         np.save(asked, images)
-        command = [sys.executable, "-m", "cifar_utils.inference.export", str(path), kind]
-        done = subprocess.run([*command, asked, answered], capture_output=True, text=True)
+        command = [sys.executable, "-c", READ_AGAIN, path, asked, answered]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise ModelError(
-                f"The exported {kind} file cannot be read again: {last[:300]} Nothing was written;"
+                f"The file cannot be read again, so nothing was written: {last[:300]}"
                 " 'python -m cifar_utils doctor' says what this machine lacks."
             )
         with np.load(answered) as saved:
-            return {"probs": saved["probs"], "tensorflow": bool(saved["tensorflow"])}
-
-
-def _read_and_predict(path, kind, images, answers):
-    """Do what the process of its own does: write probabilities, and whether TensorFlow was used."""
-    suffix = {"h5": KERAS_SUFFIX, "savedmodel": SAVED_MODEL}.get(kind, SUFFIXES[kind])
-    engine = next(engine for engine in ENGINES if engine.suffix == suffix)(Path(path))
-    probs = engine.run(to_input(engine, np.load(images)))
-    np.savez(answers, probs=probs, tensorflow="tensorflow" in sys.modules)
-
-
-# ---------- conversion --------------------------------------------------------------------------
-
-
-def make_exportable(model, with_erf=False):
-    """Give a network an input of bytes: uint8 images in, the scaling inside.
-
-    Args:
-        model: From float32 images (n, 32, 32, 3) in [0, 1] to probabilities. One that takes uint8
-            already is returned as it is.
-        with_erf: Whether to compute GELUs by way of erf. Keras uses erfc, which ONNX does not have;
-            the two differ by rounding.
-
-    Returns:
-        A `keras.Model` from uint8 images (n, 32, 32, 3) to probabilities.
-    """
-    from cifar_utils.backend import keras
-
-    class ErfGelu(keras.layers.Layer):
-        """The exact GELU, x Φ(x), elementwise."""
-
-        def call(self, inputs):
-            return 0.5 * inputs * (1.0 + keras.ops.erf(inputs * np.float32(np.sqrt(0.5))))
-
-    def exchange(layer):
-        is_gelu = getattr(getattr(layer, "activation", None), "__name__", "") == "gelu"
-        if is_gelu and isinstance(layer, keras.layers.Activation):
-            return ErfGelu(name=layer.name)
-        if isinstance(layer, keras.Sequential | keras.Model):
-            return keras.models.clone_model(layer, clone_function=exchange)
-        return type(layer).from_config(layer.get_config())
-
-    if with_erf:
-        clone = keras.models.clone_model(model, clone_function=exchange)
-        clone.set_weights(model.get_weights())
-        model = clone
-    if str(model.inputs[0].dtype) == "uint8":
-        return model
-    images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), dtype="uint8", name="images")
-    scaled = keras.layers.Rescaling(1 / 255, dtype="float32", name="scaling")(images)
-    return keras.Model(images, model(scaled), name=f"{model.name}_of_bytes")
+            return saved["probs"], bool(saved["tensorflow"])
 
 
 def write_model(model, path, kind, half=False):
     """Write a network in one of the formats of `SUFFIXES`, without checking it.
 
     Args:
-        model: From float32 images in [0, 1], or uint8 images, to probabilities.
-        path: The file, or for a SavedModel the folder. It must not exist.
+        model: A `keras.Model` from float32 images in [0, 1], or uint8 images, to probabilities.
+        path: The file, or for a SavedModel the folder.
         kind: A key of `SUFFIXES`.
         half: Whether to store the weights of a `.tflite` in float16; it computes in float32.
-
-    Raises:
-        ModelError: If the exporter is not installed or cannot express the network, or a weight is
-            not finite.
     """
+    from cifar_utils.backend import keras
+
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
         # Said here, since LiteRT may hide it: its arithmetic clamps NaN away.
-        raise ModelError(
-            "The network's weights are not finite: its training diverged. Train again, with a"
-            " smaller learning_rate."
-        )
-    whole = make_exportable(model, with_erf=kind in WITHOUT_TENSORFLOW)
-    if kind == "onnx" and not can_write_onnx():
-        raise ModelError(NEEDS_ONNX)
+        raise ModelError("The training diverged: train again, with a smaller learning_rate.")
+    needed = ("tf2onnx", "onnx", "onnxruntime") if kind == "onnx" else ()
+    missing = [name for name in needed if not importlib.util.find_spec(name)]
+    if missing:
+        raise ModelError(f"{', '.join(missing)} missing: pip install 'cifar-notebooks[onnx]'.")
     try:
-        with warnings.catch_warnings(), hold_back(CONVERTER_NOISE), _without_info():
-            warnings.simplefilter("ignore", FutureWarning)  # tf2onnx and NumPy 2: not to us
+        with _quietly(), pinned_settings():
+            if str(model.inputs[0].dtype) != "uint8":
+                images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), dtype="uint8", name="images")
+                scaled = keras.layers.Rescaling(1 / 255, dtype="float32", name="scaling")(images)
+                model = keras.Model(images, model(scaled), name=f"{model.name}_of_bytes")
             if kind == "tflite":
-                Path(path).write_bytes(_convert_to_tflite(whole, half))
+                with _erf_gelus(model):
+                    Path(path).write_bytes(_convert_to_tflite(model, half))
             elif kind == "onnx":
-                whole(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8))  # or Keras refuses
-                whole.export(path, format="onnx", verbose=False)
+                with _erf_gelus(model):
+                    model(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8))  # or Keras refuses
+                    model.export(path, format="onnx", verbose=False)
             elif kind == "savedmodel":
-                whole.export(path, format="tf_saved_model", verbose=False)
+                model.export(path, format="tf_saved_model", verbose=False)
             else:
-                save_quietly(whole, path)
-    except ModelError:
-        raise
-    except Exception as error:  # each converter has its own
+                model.save(path)
+    except Exception as error:  # each exporter has its own
         raise ModelError(
             f"The network cannot be exported as {kind}: {find_reason(error)} Try another format,"
             " or other versions of Keras and TensorFlow (see constraints.txt)."
         ) from error
 
 
-def can_write_onnx():
-    """Return whether everything that the onnx format needs is installed."""
-    return all(importlib.util.find_spec(name) for name in ("tf2onnx", "onnx", "onnxruntime"))
+@contextlib.contextmanager
+def _erf_gelus(model):
+    """Let a network compute its exact GELUs by erf inside: Keras uses erfc, which ONNX lacks."""
+    from cifar_utils.backend import keras
+
+    def gelu(inputs):
+        return 0.5 * inputs * (1.0 + keras.ops.erf(inputs * np.float32(np.sqrt(0.5))))
+
+    exact = keras.activations.gelu
+    layers = [one for one in flatten_layers(model) if getattr(one, "activation", None) is exact]
+    for layer in layers:
+        layer.activation = gelu
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.activation = exact
 
 
 def _convert_to_tflite(model, half):
@@ -405,32 +266,14 @@ def _convert_to_tflite(model, half):
 
 
 @contextlib.contextmanager
-def _without_info():
-    """Keep TensorFlow, and Keras 3.8 whatever `verbose` says, from naming their temporary files."""
-    logger = logging.getLogger("tensorflow")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def save_quietly(model, path):
-    """Save a Keras model as `.keras` or `.h5`, without Keras's advice against HDF5.
-
-    Here HDF5 is written on purpose: it is the original's format.
-    """
-    from absl import logging as absl_logging
-
-    verbosity = absl_logging.get_verbosity()
-    absl_logging.set_verbosity(absl_logging.ERROR)
-    try:
-        model.save(path)
-    finally:
-        absl_logging.set_verbosity(verbosity)
-
-
-if __name__ == "__main__":
-    _read_and_predict(*sys.argv[1:])
+def _quietly():
+    """Hold back what exporters tell: names of temporary files, advice against HDF5, noise."""
+    level = logging.root.manager.disable
+    with contextlib.ExitStack() as stack:
+        stack.callback(logging.disable, level)
+        logging.disable(logging.WARNING)
+        stack.enter_context(hold_back(EXPORTER_NOISE))
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))  # Keras 3.8 prints
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore", FutureWarning)  # tf2onnx and NumPy 2: not to us
+        yield

@@ -1,5 +1,6 @@
 """Any image in, an upright RGB image out."""
 
+import contextlib
 import importlib.util
 import io
 import os
@@ -22,25 +23,16 @@ FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF", "PPM")
 SIZE_LIMIT = "1 pixel to at most 64 megapixels are read. Scale it, or choose another image."
 # A scheme of two letters or more: "C:/" is a drive. Path() makes one slash of two.
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE)
-TURNS = {  # EXIF's numbers
-    2: "upright, and shows a mirror image",
-    3: "upside down",
-    4: "upside down, and shows a mirror image",
-    5: "on its side, and shows a mirror image",
-    6: "on its side",
-    7: "on its side, and shows a mirror image",
-    8: "on its side",
-}
+MIRRORED, SIDES = (2, 4, 5, 7), {2: "upright", 3: "upside down", 4: "upside down"}  # EXIF's numbers
 NEUTRAL_GREY = (128, 128, 128)
 CONVERT = "open it in an image viewer and save it as JPEG or PNG."
-HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-NOT_IMAGES = (  # how the file begins, in lower case; what it is; what to do
-    (b"pk\x03\x04", "a zip archive or an office document", "Unpack it and choose an image."),
-    (b"%pdf", "a PDF document", "Take a screenshot of the image in it and choose that."),
-    (b"<svg", "an SVG drawing", f"Export it as PNG, or {CONVERT}"),
-    (b"<?xml", "an XML or SVG file", f"Export it as PNG, or {CONVERT}"),
-    (b"<!doctype html", "a web page", "Save the image itself, not the page."),
-    (b"<html", "a web page", "Save the image itself, not the page."),
+NOT_IMAGES = (  # how the file begins, in lower case; what it is
+    (b"pk\x03\x04", "a zip archive or an office document: unpack it, and choose an image."),
+    (b"%pdf", "a PDF document: take a screenshot of the image in it."),
+    (b"<svg", "an SVG drawing: export it as PNG."),
+    (b"<?xml", "an XML or SVG file: export it as PNG."),
+    (b"<!doctype html", "a web page: save the image itself."),
+    (b"<html", "a web page: save the image itself."),
 )
 
 
@@ -75,92 +67,63 @@ def open_picture(source, side=None) -> Image.Image:
         return _with_note(*_from_array(np.asarray(source)))
     else:
         raise ImageError(
-            f"An image cannot be made of a {type(source).__name__}. Give a path, the bytes of a "
-            "file, a PIL image or an array (height, width, 3)."
+            f"An image cannot be made of a {type(source).__name__}. Give a path, bytes, a PIL image"
+            " or an array (height, width, 3)."
         )
     _check_bytes(len(data), name)
     with warnings.catch_warnings():  # damaged metadata makes Pillow warn; the pixels are still good
         warnings.simplefilter("ignore")
         with _identify(data, name) as image:
             if side is not None:
-                _check_size(name, image)  # before a JPEG is told to come smaller
+                _check_size(name, *image.size)  # before a JPEG is told to come smaller
                 image.draft("RGB", (side, side))
             return _decode(image, name, own=True)
 
 
 def describe_orientation(source) -> str:
-    """Say what a file's EXIF data state about its orientation, and what `open_picture` does.
-
-    Args:
-        source: Whatever `open_picture` takes.
-
-    Returns:
-        One sentence.
-    """
-    try:
+    """Say in a sentence what a file's EXIF data state about its orientation, and what was done."""
+    turn = None
+    with contextlib.suppress(Exception):  # damaged metadata: the image stays as it is stored
         if isinstance(source, str | os.PathLike):
             source, _ = _read_file(os.fsdecode(source))
         if isinstance(source, bytes | bytearray | memoryview):
             source = _identify(bytes(source), "The image")
-        turn = (
-            source.getexif().get(ExifTags.Base.Orientation) if hasattr(source, "getexif") else None
-        )
-    except Exception:  # damaged metadata: the image stays as it is stored
-        turn = None
-    if turn in TURNS:
-        return f"The file says that the camera was held {TURNS[turn]}; the image was put upright."
+        turn = source.getexif().get(ExifTags.Base.Orientation)
+    if turn in range(2, 9):
+        held = SIDES.get(turn, "on its side") + ", and shows a mirror image" * (turn in MIRRORED)
+        return f"The file says that the camera was held {held}; the image was put upright."
     if turn == 1:
         return "The file says that it is upright already."
     return "The file does not say which side is up: it is taken as it is stored."
 
 
-# ---------- files and streams -------------------------------------------------------------------
-
-
 def _read_file(text):
     """Read at most `MAX_BYTES` from a path or stream; return the bytes and a name for messages."""
     if text == "-" and not os.path.isfile(text):
-        # A kernel of Jupyter has an object here that is no stream of bytes.
-        return _read_stream(getattr(sys.stdin, "buffer", None), "Standard input")
-    path = expand_home(_resolve_address(text))
+        stream = getattr(sys.stdin, "buffer", None)  # Jupyter's is no stream of bytes
+        if stream is None or stream.isatty():
+            raise ImageError("Standard input has no image: pipe one in, or give a file's path.")
+        return stream.read(MAX_BYTES + 1), "Standard input"
+    address = urllib.parse.urlsplit(text) if ADDRESS.match(text) else None
+    if address and not os.path.exists(text):
+        if address.scheme.lower() != "file" or address.netloc not in ("", "localhost"):
+            raise ImageError(f"{text[:200]} is an address: download the image, and give its path.")
+        text = urllib.parse.unquote(address.path)
+    path = expand_home(text)
     try:
         if path.is_dir():
             raise ImageError(f"{path} is a folder. Give the path of one image in it.")
         if path.is_file():
             _check_bytes(path.stat().st_size, path.name)
             return path.read_bytes(), path.name
-        if path.exists():  # a pipe or a device, such as /dev/stdin or the shell's <(command)
-            with path.open("rb") as stream:
-                return _read_stream(stream, str(path))
+        with path.open("rb") as stream:  # a device, such as /dev/stdin or the shell's <(command)
+            return stream.read(MAX_BYTES + 1), str(path)
+    except FileNotFoundError:
+        raise ImageError(f"There is no file {path} (paths start at {Path.cwd()}).") from None
     except (OSError, ValueError) as error:
         if isinstance(error, ImageError):  # a ValueError, too
             raise
-        raise ImageError(
-            f"{path} cannot be read ({error}). Check the path and the file's permissions."
-        ) from error
-    raise ImageError(
-        f"There is no file {path}. Check the spelling, or give the full path "
-        f"(relative paths start at {Path.cwd()})."
-    )
-
-
-def _read_stream(stream, name):
-    """Read a stream to its end, or as far as tells that it is too long."""
-    if stream is None or stream.isatty():
-        raise ImageError(f"{name} has no image: pipe one in, or give the path of a file.")
-    return stream.read(MAX_BYTES + 1), name
-
-
-def _resolve_address(text):
-    """Return the path of a `file:` address, or the text itself; refuse other addresses."""
-    if not ADDRESS.match(text) or os.path.exists(text):
-        return text
-    address = urllib.parse.urlsplit(text)
-    if address.scheme.lower() == "file" and address.netloc in ("", "localhost"):
-        return urllib.parse.unquote(address.path)
-    raise ImageError(
-        f"{text[:200]} is an address: download the image and give the path of the file."
-    )
+        raise ImageError(f"{path} cannot be read ({error}). Check the path.") from error
 
 
 def _check_bytes(count, name):
@@ -168,10 +131,7 @@ def _check_bytes(count, name):
     if count == 0:
         raise ImageError(f"{name} is empty (0 bytes). Copy or download it again.")
     if count > MAX_BYTES:
-        raise ImageError(
-            f"{name} has {'more' if count == MAX_BYTES + 1 else f'{count / 1e6:.0f} MB'}, and at"
-            f" most {MAX_BYTES / 1e6:.0f} MB are read. Scale it down, or save it as JPEG."
-        )
+        raise ImageError(f"{name} is too large: at most 25 MB are read. Scale it down.")
 
 
 def _identify(data, name):
@@ -192,35 +152,26 @@ def _identify(data, name):
 
 def _explain_bytes(data):
     """Say what a file that is no known image seems to be, and what to do with it."""
-    brands = data[8:12] + data[16:64] if data[4:8] == b"ftyp" else b""
-    if b"avif" in brands or b"avis" in brands:
-        return f"is an AVIF image, and this Pillow cannot read it. Upgrade Pillow, or {CONVERT}"
-    if any(brand in brands for brand in HEIC_BRANDS):
-        return (
-            "is a HEIC image (an iPhone's format). Run 'pip install pillow-heif', choose 'Most "
-            f"Compatible' in the phone's camera settings, or {CONVERT}"
-        )
+    if data[4:8] == b"ftyp":
+        return f"is HEIC, AVIF or a video. Run 'pip install -U pillow pillow-heif', or {CONVERT}"
     start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    for magic, what, advice in NOT_IMAGES:
+    for magic, what in NOT_IMAGES:
         if start.startswith(magic):
-            return f"is not an image but {what}. {advice}"
+            return f"is not an image but {what}"
     if start.isascii() and not any(byte < 32 and byte not in b"\t\r\n" for byte in start):
-        return "is not an image but text. Choose the image itself: JPEG, PNG, WebP, GIF or TIFF."
-    return (
-        "is no image that can be read here, or its beginning is damaged. Use JPEG, PNG, WebP, "
-        f"AVIF, GIF, BMP or TIFF: {CONVERT}"
-    )
-
-
-# ---------- pixels ------------------------------------------------------------------------------
+        return "is not an image but text: choose the image itself."
+    return f"is no image that can be read here, or its beginning is damaged: {CONVERT}"
 
 
 def _decode(image, name, own=False):
     """Turn an opened image into upright RGB, after a look at its size."""
-    _check_size(name, image)
+    _check_size(name, *image.size, getattr(image, "tag_v2", None))
     try:
         image.load()
-        upright = _upright(image)
+        upright = image
+        with contextlib.suppress(Exception):  # damaged EXIF data: it stays as it is stored
+            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                upright = ImageOps.exif_transpose(image)
         ours = own or upright is not image  # nobody else holds its pixels
         if ours and upright.mode == "RGB" and "transparency" not in upright.info:
             # They are not copied: at 64 megapixels that takes 256 MB. A new image around them
@@ -234,18 +185,9 @@ def _decode(image, name, own=False):
 
 
 def _with_note(image, note):
-    """Drop the metadata of an image, and leave a note of ours."""
+    """Replace the metadata of an image by a note of ours."""
     image.info = {"note": note} if note else {}
     return image
-
-
-def _upright(image):
-    """Apply the EXIF orientation; an image whose EXIF data is damaged stays as it is stored."""
-    try:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        return ImageOps.exif_transpose(image) if turned else image
-    except Exception:
-        return image
 
 
 def _to_rgb(image, kind=None):
@@ -273,10 +215,10 @@ def _from_array(array, from_image=False):
         array = array[:, :, 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or not array.size:
         raise ImageError(
-            f"The array has shape {array.shape}; one image is (height, width, 3), channels last. "
-            "A classifier's predict also takes a batch: (n, height, width, 3)."
+            f"The array has shape {array.shape}; one image is (height, width, 3), channels last."
+            " A classifier's predict also takes a batch: (n, height, width, 3)."
         )
-    _check_pixels("The array", array.shape[1], array.shape[0])
+    _check_size("The array", *array.shape[1::-1])
     array, note = _to_uint8(array, from_image)
     image, other = _to_rgb(Image.fromarray(np.ascontiguousarray(array)))
     return image, note or other
@@ -285,9 +227,8 @@ def _from_array(array, from_image=False):
 def _to_uint8(array, from_image):
     """Bring values to 0..255; return them and a note where their type says something else.
 
-    Files often hold 8-bit values in a wider type. Read by the type, they would be almost black, so
-    the values decide, as in scientific viewers. What is an image already (`from_image`) may also
-    have 16 bits in 32-bit integers, or floats to 255; in an array those are taken for a mistake.
+    Files often hold 8-bit values in a wider type, so the values decide, as in scientific viewers.
+    An image (`from_image`) may also have 16 bits in 32-bit integers, or floats to 255.
     """
     kind, wide = array.dtype.kind, array.dtype == np.uint16 or from_image
     if array.dtype == np.uint8:
@@ -310,28 +251,18 @@ def _to_uint8(array, from_image):
     )
 
 
-def _check_pixels(name, width, height):
-    """Refuse what has no pixels, or more than `MAX_PIXELS`."""
+def _check_size(name, width, height, tags=None):
+    """Refuse what has no pixels, or more than `MAX_PIXELS`, in all or in one tile of a TIFF."""
     if not 0 < width * height <= MAX_PIXELS:
         raise ImageError(f"{name} is {width} x {height} pixels: {SIZE_LIMIT}")
-
-
-def _check_size(name, image):
-    """Refuse an opened image, or tiles of a TIFF file, of more than `MAX_PIXELS`."""
-    _check_pixels(name, image.width, image.height)
-    try:
-        tags = getattr(image, "tag_v2", {})
-        tile = int(tags.get(TiffImagePlugin.TILEWIDTH, 0))
-        tile *= int(tags.get(TiffImagePlugin.TILELENGTH, 0))
-    except Exception:  # a tag may hold anything; then the decoder refuses it
-        return
+    tile = 0
+    with contextlib.suppress(Exception):  # a tag may hold anything; then the decoder refuses it
+        tile = int(tags[TiffImagePlugin.TILEWIDTH]) * int(tags[TiffImagePlugin.TILELENGTH])
     if tile > MAX_PIXELS:
         raise ImageError(f"{name} is stored in tiles that are too large: {SIZE_LIMIT}")
 
 
 def _damaged(name, error):
     """Word what a failed decoder said."""
-    return (
-        f"{name} is damaged or cut short ({str(error) or type(error).__name__}). "
-        "Copy or download it again, or choose another image."
-    )
+    reason = str(error) or type(error).__name__
+    return f"{name} is damaged or cut short ({reason}). Copy it again, or choose another image."

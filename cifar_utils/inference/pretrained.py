@@ -1,7 +1,7 @@
 """The weights that ship with the package: read, checked by SHA-256, turned into a model.
 
-`weights/NAME.npz` holds them in float16, `weights/NAME.json` is their model card. Both are written
-by `benchmarks/ship_weights.py`. Importing this module imports no TensorFlow; loading a model does.
+`weights/NAME.npz` holds them in float16, `weights/NAME.json` is their model card; both are written
+by `tools/ship_weights.py`. Importing this module imports no TensorFlow; loading a model does.
 """
 
 import hashlib
@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from cifar_utils.errors import ModelError
-from cifar_utils.paths import atomic_path, write_json
 from cifar_utils.text import suggest
 
 WEIGHTS_DIR = Path(__file__).with_name("weights")
@@ -24,18 +23,7 @@ def list_pretrained() -> list[str]:
 
 
 def read_card(name="fast") -> dict:
-    """Read the model card of shipped weights.
-
-    Args:
-        name: One of `list_pretrained()`.
-
-    Returns:
-        What the weights are: data, recipe, seed, test accuracy with its interval, calibration,
-        limits, SHA-256, licence.
-
-    Raises:
-        ModelError: If there are no such weights, or the card cannot be read.
-    """
+    """Read the model card of shipped weights: data, recipe, test accuracy, limits, SHA-256 …"""
     known = list_pretrained()
     if name not in known:
         raise ModelError(f"No weights {name!r} ship with the package. {suggest(name, known)}")
@@ -58,70 +46,31 @@ def load_pretrained(name="fast"):
         probabilities of CIFAR-10's classes (n, 10). An ordinary one: compile it to fine-tune it.
 
     Raises:
-        ModelError: If there are no such weights, their SHA-256 is not the card's, or they do not
-            belong to the card's network.
+        ModelError: If there are no such weights, or the files are not those of the card.
     """
     card = read_card(name)
-    content = read_verified(WEIGHTS_DIR / f"{name}.npz", card["sha256"])
-    with np.load(io.BytesIO(content)) as saved:
+    with np.load(io.BytesIO(read_verified(WEIGHTS_DIR / f"{name}.npz", card["sha256"]))) as saved:
         arrays = [saved[f"w{i}"] for i in range(len(saved.files))]
     from cifar_utils import models
     from cifar_utils.runs.recipes import recipe_from_json
 
     model = models.unfuse(models.build(recipe_from_json(card["recipe"])))
-    shapes = [tuple(weight.shape) for weight in model.weights]
-    if [array.shape for array in arrays] != shapes:
-        raise ModelError(
-            f"The weights {name!r} belong to another network than their card names: {len(arrays)}"
-            f" arrays for {len(shapes)}, or other shapes. Reinstall the package."
-        )
+    if [array.shape for array in arrays] != [tuple(weight.shape) for weight in model.weights]:
+        raise ModelError(f"The weights {name!r} are of another network. Reinstall the package.")
     model.set_weights([array.astype(np.float32) for array in arrays])
     return model
 
 
 def read_verified(path, sha256):
-    """Read a file of the package whose SHA-256 is known.
-
-    Raises:
-        ModelError: If it cannot be read, or holds something else.
-    """
+    """Read a file of the package; refuse, by ModelError, what has not this SHA-256."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ModelError(
-            f"{path} cannot be read ({error.strerror}). Reinstall the package."
-        ) from None
+        raise ModelError(f"{path} cannot be read ({error}). Reinstall the package.") from None
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise ModelError(
-            f"{path} is damaged or is not the file that its card describes (SHA-256 {found[:12]}…,"
-            f" expected {sha256[:12]}…). Reinstall the package."
+            f"{path} is damaged or another file (SHA-256 {found[:12]}…, expected {sha256[:12]}…)."
+            " Reinstall the package."
         )
     return content
-
-
-def save_pretrained(name, weights, card, folder=WEIGHTS_DIR):
-    """Write weights and their card, so that `load_pretrained(name)` finds them.
-
-    Args:
-        name: What to call them.
-        weights: Float arrays in the order of `model.get_weights()`; stored as float16.
-        card: JSON-ready dict; `sha256` and `bytes` are added.
-        folder: Where to write.
-
-    Returns:
-        The two paths.
-
-    Raises:
-        ModelError: If a value does not survive float16.
-    """
-    with np.errstate(over="ignore"):  # told below
-        halves = [np.asarray(array).astype(np.float16) for array in weights]
-    if not all(np.isfinite(half).all() for half in halves):
-        raise ModelError("A weight is NaN or too large for float16 (65,504): nothing was written.")
-    path = Path(folder) / f"{name}.npz"
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, **{f"w{i}": half for i, half in enumerate(halves)})
-    content = path.read_bytes()
-    added = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    return path, write_json(path.with_suffix(".json"), card | added)

@@ -1,9 +1,8 @@
-"""The one resolver: a run, a file, a folder or a shipped model, by whatever names it.
+"""The one resolver: a run, a file, a folder or a shipped model, by whatever names it."""
 
-Importing this module imports no TensorFlow; `load_keras_model` does.
-"""
-
+import contextlib
 import json
+import os
 import re
 import zipfile
 from dataclasses import dataclass, field
@@ -22,7 +21,6 @@ SAVED_MODEL = "SavedModel"  # a folder of TensorFlow
 EXPORTED = (".tflite", ".onnx")
 CALIBRATION_FILE = "classifier.json"
 PHOTO = "photo"  # among a model's calibrations: for the most confident of a photo's crops
-HOW_TO_GET_A_RUN = "Make one with 'python -m cifar_utils run' or the notebook 03_training."
 # What C++ libraries put in front of their reason: "…/model.cc:256 onnxruntime::Model(…&) ".
 CODE_PLACE = re.compile(r"\S+\.(?:cc|cpp|h):\d+\s+(?:[\w:~<>]+(?:\(.*?\))?\s+(?=[A-Z]))?")
 
@@ -33,16 +31,13 @@ class ModelSource:
 
     Attributes:
         path: The model's file or, for a SavedModel, its folder.
-        files: The same network in the formats that are there: a dict from suffix (".tflite",
-            ".onnx", ".keras", "SavedModel") to path.
+        files: The same network in all its formats: a dict from suffix (or "SavedModel") to path.
         run_name, recipe, dataset: Names from the run's `run.json`; None for a file without one.
         shipped: Whether these are the weights that ship with the package.
         calibration: What was fitted on images that the model was not trained on: a dict from a
-            kind of views, or `PHOTO`, to a `calibration.Calibration`; empty where nothing was.
-        run_dir: The run's folder, or None.
-        named: The file or folder that was asked for: `find_model(named)` finds the same again.
-        contract: A sentence on the inputs and outputs of a file without a `run.json`, as
-            `Classifier.load` found them.
+            kind of views, or `PHOTO`, to a `calibration.Calibration`.
+        named: `find_model(named)` finds the same again, from any folder.
+        contract: What `Classifier.load` found out about a file without a `run.json`.
     """
 
     path: Path
@@ -52,8 +47,7 @@ class ModelSource:
     dataset: str | None = None
     shipped: bool = False
     calibration: dict = field(default_factory=dict)
-    run_dir: Path | None = None
-    named: Path | None = None
+    named: str = ""
     contract: str = ""
 
     @property
@@ -69,40 +63,35 @@ class ModelSource:
     def __str__(self):
         where = relative_to_project(self.path)
         if self.shipped:
-            text = (
+            return (
                 f"Model {self.recipe}, whose weights ship with the package (trained on CIFAR-10;"
                 " cifar_utils.inference.pretrained.read_card tells the rest)."
             )
-        elif self.foreign:
+        if self.foreign:
             text = f"Model {where}, which has no run.json; classes in CIFAR-10's order."
-        elif self.synthetic:
-            text = (
-                f"Model {where}: run {self.run_name}, recipe {self.recipe}. TRAINED ON SYNTHETIC"
-                " DATA, NOT CIFAR-10: it knows simple drawings only, and its predictions for"
-                " photos mean nothing."
+            return f"{text} {self.contract}".strip()
+        text = f"Model {where}: run {self.run_name}, recipe {self.recipe}"
+        if self.synthetic:
+            return (
+                f"{text}. TRAINED ON SYNTHETIC DATA, NOT CIFAR-10: it knows simple drawings only,"
+                " and its predictions for photos mean nothing."
             )
-        else:
-            data = "CIFAR-10" if self.dataset == "cifar10" else self.dataset
-            text = f"Model {where}: run {self.run_name}, recipe {self.recipe}, trained on {data}."
-            if PHOTO in self.calibration and self.calibration[PHOTO].threshold > 1:
-                text += " It is never confident about a photo: too many predictions were wrong."
-        return f"{text} {self.contract}".strip()
+        text += f", trained on {'CIFAR-10' if self.dataset == 'cifar10' else self.dataset}."
+        if PHOTO in self.calibration and self.calibration[PHOTO].threshold > 1:
+            text += " It is never confident about a photo: too many predictions were wrong."
+        return text
 
 
 def find_model(source=None) -> ModelSource:
-    """Find a model and check that its file is one, without loading it.
+    """Find a model and check that its file may be one, without loading it.
 
     Args:
         source: None for the weights that ship with the package; a run folder or a run's name; a
             `.keras`, `.h5`, `.tflite` or `.onnx` file; a SavedModel folder; or the name of shipped
             weights. A run goes before shipped weights of the same name.
 
-    Returns:
-        A `ModelSource`, with what the `run.json` beside the file states.
-
     Raises:
-        RunError: If the run has no weights yet.
-        ModelError: If the file is missing, is no model, or is not the one that was shipped.
+        CifarError: If there is none, or the run has no weights yet.
     """
     if source is None:
         return find_shipped()
@@ -116,33 +105,87 @@ def find_model(source=None) -> ModelSource:
         elif str(source) in pretrained.list_pretrained():
             return find_shipped(str(source))
     if (path / "saved_model.pb").is_file():
-        return _describe_source(path, {SAVED_MODEL: path})
-    if path.is_dir():
-        files = _files_of_run(path)
-        known_by = files.get(KERAS_SUFFIX) or next(iter(files.values()))
-        return _describe_source(known_by, files, named=path)
-    _check_file(path)
-    suffix = path.suffix.lower()
-    return _describe_source(path, {suffix if suffix in EXPORTED else KERAS_SUFFIX: path})
+        files = {SAVED_MODEL: path}
+    elif path.is_dir():
+        files = _list_run_files(path)
+    else:
+        files = {_check_suffix(path): path}
+    file = files.get(KERAS_SUFFIX) or next(iter(files.values()))
+    return _describe_source(file, files, os.path.abspath(path))
 
 
 def find_shipped(name=SHIPPED) -> ModelSource:
-    """Return where weights that ship with the package are; their exported file is verified.
-
-    Raises:
-        ModelError: If there are none of that name, or the file is not the card's.
-    """
+    """Return where weights that ship with the package are; their exported file is verified."""
     card = pretrained.read_card(name)
     weights = pretrained.WEIGHTS_DIR / f"{name}.npz"
     files = {KERAS_SUFFIX: weights}
-    exported = card.get("exported")
-    if exported:
+    if exported := card.get("exported"):
         path = pretrained.WEIGHTS_DIR / exported["file"]
         pretrained.read_verified(path, exported["sha256"])
         files = {path.suffix: path} | files
     saved = {kind: part["calibration"] for kind, part in card.get("views", {}).items()}
     calibration = _read_calibration(saved | ({PHOTO: card[PHOTO]} if PHOTO in card else {}))
-    return ModelSource(weights, files, None, name, "cifar10", True, calibration)
+    return ModelSource(weights, files, None, name, "cifar10", True, calibration, name)
+
+
+def _list_run_files(folder):
+    """Return the model files of a run folder by suffix."""
+    names = [(KERAS_SUFFIX, "model1.h5")]  # or, where it is there:
+    names += [(suffix, f"model{suffix}") for suffix in (KERAS_SUFFIX, *EXPORTED)]
+    files = {suffix: folder / name for suffix, name in names if (folder / name).is_file()}
+    if files:
+        return files
+    if (folder / "run.json").is_file():
+        raise RunError(
+            f"The run {folder.name} has no model.keras yet. Continue its training with"
+            f" 'python -m cifar_utils run --name {folder.name} --resume'."
+        )
+    raise RunError(
+        f"{folder} is no run folder and no SavedModel: it has no model.keras, run.json or"
+        " saved_model.pb. Make a run with 'python -m cifar_utils run', or give a model file."
+    )
+
+
+def _check_suffix(path):
+    """Return what kind of model a file is, or refuse it before a library gives it a longer name."""
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        names = [run.name for run in list_runs()] + pretrained.list_pretrained()
+        hint = f" {suggest(path.name, names)}" if path.name == str(path) else ""
+        raise ModelError(
+            f"There is no file, run or shipped model {path} (paths start at {Path.cwd()}).{hint}"
+        )
+    if suffix not in (KERAS_SUFFIX, ".h5", ".hdf5", *EXPORTED):
+        raise ModelError(
+            f"{path.name} is no model file by its name: .keras, .h5, .tflite or .onnx is expected."
+            " An image goes into image_path, not model_path."
+        )
+    if suffix == KERAS_SUFFIX and not zipfile.is_zipfile(path):  # Keras would say "not found"
+        raise ModelError(f"{path.name} is no Keras model or is cut short. Copy or save it again.")
+    return suffix if suffix in EXPORTED else KERAS_SUFFIX
+
+
+def _describe_source(path, files, named):
+    """Read the `run.json` and the `classifier.json` of a model file's run, if it has one."""
+    folder = path.parent.parent if path.parent.name == "exports" else path.parent
+    try:
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        recipe = run.get("recipe")
+        recipe = recipe.get("name") if isinstance(recipe, dict) else recipe
+        dataset = (run.get("dataset") or {}).get("name")
+        name = run.get("name") or folder.name
+    except (OSError, ValueError, AttributeError):
+        return ModelSource(path, files, named=named)
+    try:
+        text = (folder / CALIBRATION_FILE).read_text(encoding="utf-8")
+        calibration = _read_calibration(json.loads(text)["calibration"])
+    except OSError:
+        calibration = {}  # made by an older version, or nothing was held out
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{folder / CALIBRATION_FILE} cannot be used ({error!r}). Delete it."
+        ) from None
+    return ModelSource(path, files, name, recipe, dataset, False, calibration, named)
 
 
 def _read_calibration(saved):
@@ -154,183 +197,31 @@ def _read_calibration(saved):
     return read
 
 
-def _files_of_run(folder):
-    """Return the model files of a run folder by suffix."""
-    found = {suffix: folder / f"model{suffix}" for suffix in (*EXPORTED, KERAS_SUFFIX)}
-    found = {suffix: path for suffix, path in found.items() if path.is_file()}
-    if KERAS_SUFFIX not in found and (folder / "model1.h5").is_file():
-        found[KERAS_SUFFIX] = folder / "model1.h5"
-    if found:
-        return found
-    if (folder / "run.json").is_file():
-        raise RunError(
-            f"The run {folder.name} has no model.keras yet: its training has not finished. Continue"
-            f" it with 'python -m cifar_utils run --name {folder.name} --resume'."
-        )
-    raise RunError(
-        f"{folder} is no run folder and no SavedModel: it holds neither model.keras nor run.json"
-        " nor saved_model.pb. Give a folder from outputs/runs, or a .keras, .h5, .tflite or .onnx"
-        f" file. {HOW_TO_GET_A_RUN}"
-    )
-
-
-def _check_file(path):
-    """Refuse what is no model file before a library gives it a longer name."""
-    if not path.is_file():
-        names = [run.name for run in list_runs()] + pretrained.list_pretrained()
-        hint = f" {suggest(path.name, names)}" if names and path.name == str(path) else ""
-        raise ModelError(
-            f"There is no file, run or shipped model {path}. Give a .keras, .h5, .tflite or .onnx"
-            f" file or a run folder; relative paths start at {Path.cwd()}.{hint}"
-        )
-    suffix = path.suffix.lower()
-    if suffix not in (KERAS_SUFFIX, ".h5", ".hdf5", *EXPORTED):
-        raise ModelError(
-            f"{path.name} is no model file by its name. Expected is one that ends in .keras, .h5,"
-            " .tflite or .onnx; an image goes into image_path, not model_path."
-        )
-    if suffix == KERAS_SUFFIX and not zipfile.is_zipfile(path):
-        raise ModelError(
-            f"{path.name} is no Keras model or is cut short. Copy it again, or save it again "
-            "with model.save('name.keras')."
-        )
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-    except OSError as error:
-        raise ModelError(
-            f"{path} cannot be read ({error.strerror}). Check the file's permissions."
-        ) from error
-    if suffix == ".tflite" and head[4:] != b"TFL3":  # flatbuffers' file identifier
-        raise ModelError(f"{path.name} is no TensorFlow Lite model. Copy or export it again.")
-    if suffix in (".h5", ".hdf5"):
-        _check_hdf5(path)
-
-
-def _check_hdf5(path):
-    """Refuse an HDF5 file that is cut short or holds no whole model."""
-    import h5py  # Keras brings it
-
-    try:
-        with h5py.File(path) as file:
-            whole = "model_config" in file.attrs
-    except OSError as error:
-        raise ModelError(
-            f"{path.name} is no HDF5 file or is cut short ({error}). Copy it again."
-        ) from error
-    if not whole:
-        raise ModelError(
-            f"{path.name} holds weights only, without the network they belong to. Save the whole "
-            "model with model.save('model1.h5'), not save_weights."
-        )
-
-
-def _describe_source(path, files, named=None):
-    """Read the `run.json` and the `classifier.json` of a model file's run, if it has one."""
-    folder = path.parent.parent if path.parent.name == "exports" else path.parent
-    try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        recipe = run.get("recipe")
-        recipe = recipe.get("name") if isinstance(recipe, dict) else recipe
-        dataset = (run.get("dataset") or {}).get("name")
-        name = run.get("name") or folder.name
-    except (OSError, ValueError, AttributeError):
-        return ModelSource(path, files, named=named or path)
-    try:
-        text = (folder / CALIBRATION_FILE).read_text(encoding="utf-8")
-        calibration = _read_calibration(json.loads(text)["calibration"])
-    except OSError:
-        calibration = {}  # made by an older version, or nothing was held out
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"{folder / CALIBRATION_FILE} cannot be used ({error!r}). Delete it: the model then"
-            " predicts without knowing when it is not confident."
-        ) from None
-    return ModelSource(
-        path, files, name, recipe, dataset, False, calibration, folder, named or path
-    )
-
-
-# ---------- loading with Keras ------------------------------------------------------------------
-
-
-def load_run_model(run):
-    """Load a run's trained network, for notebook 04.
-
-    Args:
-        run: A `runs.Run`.
-
-    Returns:
-        A `keras.Model`, as `load_keras_model` returns it.
-
-    Raises:
-        RunError: If it has none.
-        ModelError: If it cannot be read with the installed versions.
-    """
-    path = run.path("model.keras")
-    if not path.exists():
-        raise RunError(
-            f"Run {run.name!r} has no model.keras yet. Finish notebook 03 with run_name"
-            f" {run.name!r} first."
-        )
-    return load_keras_model(path)
-
-
 def load_keras_model(path):
-    """Load a whole Keras model, or shipped weights, for inference; this imports Keras.
-
-    Args:
-        path: A `.keras` or `.h5` file, or the `.npz` of shipped weights.
-
-    Returns:
-        An uncompiled `keras.Model`.
-
-    Raises:
-        ModelError: If this version of Keras cannot load it.
-    """
-    from cifar_utils.backend import keras
+    """Load a `.keras` or `.h5` file, or the `.npz` of shipped weights, without compiling it."""
+    from cifar_utils.backend import keras, pinned_settings
 
     path = Path(path)
     if path.suffix == ".npz":  # the weights that ship
         return pretrained.load_pretrained(path.stem)
     try:
-        model = keras.models.load_model(path, compile=False)
+        with pinned_settings():
+            model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises anything from KeyError to zipfile.BadZipFile
+        writer = "another version"
+        with contextlib.suppress(Exception), zipfile.ZipFile(path) as parts:
+            writer = f"Keras {json.loads(parts.read('metadata.json'))['keras_version']}"
         raise ModelError(
-            f"Keras {keras.__version__} cannot load {path.name}: {find_reason(error)}"
-            f" {_read_version(path)} Where it is the version that matters, install that one;"
-            " or save the model without what the message names."
+            f"Keras {keras.__version__} cannot load {path.name}: {find_reason(error)} Install what"
+            f" it was written with ({writer}), or save it without what the message names."
         ) from error
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = False  # XLA halves the speed on a CPU, and compiling takes seconds
     return model
 
 
-def _read_version(path):
-    """Say which version of Keras wrote a file, where the file says it."""
-    try:
-        if path.suffix == KERAS_SUFFIX:
-            with zipfile.ZipFile(path) as parts:
-                version = json.loads(parts.read("metadata.json"))["keras_version"]
-        else:
-            import h5py
-
-            with h5py.File(path) as file:
-                version = file.attrs["keras_version"]
-    except Exception:  # an unreadable file may raise anything here too
-        return "It does not say which version wrote it."
-    return f"It was written by Keras {version}."
-
-
 def find_reason(error, most=300) -> str:
-    """Return the part of a library's message that holds the reason, as a sentence.
-
-    Keras prints a whole configuration before it, ONNX Runtime a place in its C++ code.
-
-    Args:
-        error: An exception.
-        most: Characters to return.
-    """
+    """Return the part of a library's message that holds the reason, as a sentence."""
     text = str(error).strip() or type(error).__name__
     # Nested models: each level repeats what its part said, the innermost last.
     text = text.rpartition("Exception encountered:")[2].strip() or text

@@ -41,14 +41,6 @@ def test_values_equal_scikit_learn_and_lie_in_their_intervals(n, k, seed):
     assert all(0 <= e["low"] <= e["value"] <= e["high"] <= 1 for e in entries)
 
 
-def test_weighted_recall_has_the_interval_of_accuracy_and_all_repeat():
-    labels, probs = make_predictions()
-    metrics = evaluation.compute_metrics(labels, probs)
-    assert metrics["recall_weighted"] == metrics["accuracy"]
-    assert metrics["n"] == 500
-    assert metrics == evaluation.compute_metrics(labels, probs)
-
-
 def test_the_bootstrap_equals_drawing_images_one_by_one():
     labels, probs = make_predictions(300, 4)
     predicted, rng, slow = probs.argmax(1), np.random.default_rng(0), []
@@ -59,28 +51,6 @@ def test_the_bootstrap_equals_drawing_images_one_by_one():
     assert (entry["low"], entry["high"]) == pytest.approx(
         np.quantile(slow, [0.025, 0.975]), abs=0.01
     )
-
-
-def test_intervals_cover_the_truth_about_95_times_in_100():
-    covered = 0
-    for hits in np.random.default_rng(5).binomial(1000, 0.8, 500):
-        low, high = evaluation.compute_wilson_interval(hits, 1000)
-        covered += low <= 0.8 <= high
-    assert 0.92 < covered / 500 < 0.98
-    assert evaluation.compute_wilson_interval(0, 0) == (0, 1)
-
-
-def test_class_report_of_a_class_that_is_never_predicted():
-    labels = np.array([0, 0, 1, 1])
-    rows = evaluation.compute_class_report(labels, np.eye(2)[[0, 0, 0, 0]], ("a", "b"))
-    assert rows[1]["precision"] == {"value": 0.0, "low": 0.0, "high": 1.0}
-    assert rows[1]["f1"]["value"] == 0
-    assert rows[0]["recall"]["value"] == 1
-
-
-def test_confusion_rows_are_the_given_classes():
-    confusion = evaluation.compute_confusion(np.array([0, 0, 2]), np.eye(3)[[1, 0, 2]])
-    assert confusion.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
 
 
 def test_label_errors_are_the_published_54():
@@ -105,13 +75,9 @@ def test_metrics_without_label_errors_leave_out_exactly_those():
     assert result["accuracy"]["value"] > (probs.argmax(1) == labels).mean()
     other = evaluation.compute_metrics_without_label_errors(labels, probs, indices, "synthetic")
     assert other is None
-
-
-def test_label_errors_refuse_another_test_set():
-    labels, probs = make_predictions(10_000)
     labels[165] = 9
     with pytest.raises(ValueError, match="test image 165 has label 9 here and 4 in CIFAR-10"):
-        evaluation.compute_metrics_without_label_errors(labels, probs, np.arange(10_000), "cifar10")
+        evaluation.compute_metrics_without_label_errors(labels, probs, indices, "cifar10")
 
 
 GOOD_LABELS, GOOD_PROBS = make_predictions(20)
@@ -124,15 +90,12 @@ ONE_BAD_ROW[7, 2] = np.nan
     [
         (GOOD_LABELS, GOOD_PROBS[:19], "(19,)"),
         (GOOD_LABELS[:, None], GOOD_PROBS, "labels.ravel()"),
-        (GOOD_LABELS, GOOD_PROBS * 2, "20 of 20 rows"),
         (GOOD_LABELS, ONE_BAD_ROW, "first row 7"),
         (GOOD_LABELS, GOOD_PROBS + np.array([[-1, 1] + [0] * 8]), "20 of 20 rows"),
         (GOOD_LABELS, np.log(GOOD_PROBS), "softmax"),
         (GOOD_LABELS + 9, GOOD_PROBS, "between 0 and 9"),
-        (GOOD_LABELS - 5, GOOD_PROBS, "between 0 and 9"),
         (GOOD_LABELS.astype(float), GOOD_PROBS, "float64"),
         (GOOD_LABELS[:0], GOOD_PROBS[:0], "empty"),
-        (GOOD_LABELS, GOOD_PROBS.ravel(), "(200,)"),
         (GOOD_LABELS % 9, GOOD_PROBS[:, :9], "9 columns"),
     ],
 )

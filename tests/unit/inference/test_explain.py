@@ -1,24 +1,19 @@
 """The heat map points at what the prediction came from, and the diagnosis at what is odd."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from cifar_utils.data import CLASS_NAMES
-from cifar_utils.errors import ImageError
-from cifar_utils.evaluation.calibration import apply_temperature
-from cifar_utils.inference.classifier import Classifier, Prediction
-from cifar_utils.inference.engines import Engine
-from cifar_utils.inference.explain import (
+from cifar_utils.inference import (
+    Classifier,
+    Prediction,
     compute_heat_map,
-    describe_detail,
     diagnose,
     draw_heat_map,
+    list_samples,
 )
-from cifar_utils.inference.samples import list_samples
-from cifar_utils.inference.sources import ModelSource
+from cifar_utils.inference.explain import describe_detail
 
 
 @pytest.fixture(scope="module")
@@ -26,75 +21,37 @@ def classifier():
     return Classifier.load()
 
 
-@pytest.fixture(scope="module")
-def cat():
-    """Return the middle of a real photograph of a cat, 100 by 100 pixels."""
-    return Image.open(list_samples()["cat"]).crop((90, 15, 280, 205)).resize((100, 100))
-
-
-def find_centre(heat):
-    """Return the centre of mass of a heat map, as shares of its width and height."""
-    heat = heat**2
-    rows, columns = np.indices(heat.shape)
-    height, width = heat.shape
-    return (heat * columns).sum() / heat.sum() / width, (heat * rows).sum() / heat.sum() / height
-
-
-@pytest.mark.parametrize("place", [(0, 0), (60, 60), (30, 30)])
-def test_the_map_follows_the_object(classifier, cat, place):
+@pytest.mark.parametrize("place", [(0, 0), (60, 60)])
+def test_the_map_follows_the_object(classifier, place):
+    cat = Image.open(list_samples()["cat"]).crop((90, 15, 280, 205)).resize((100, 100))
     scene = Image.new("RGB", (160, 160), (120, 130, 125))
     scene.paste(cat, place)
     heat = compute_heat_map(classifier, scene, "cat")
-    x, y = find_centre(heat)
-    middle = [(edge + 50) / 160 for edge in place]
-    assert abs(x - middle[0]) < 0.2
-    assert abs(y - middle[1]) < 0.2
     inside = np.zeros((160, 160), bool)
     inside[place[1] : place[1] + 100, place[0] : place[0] + 100] = True
     assert heat[inside].mean() > 2 * heat[~inside].mean()
+    with pytest.raises(ValueError, match="no class 'fish'"):
+        compute_heat_map(classifier, scene, "fish")
 
 
-@pytest.mark.parametrize("size", [(32, 32), (640, 200), (90, 700), (1, 1)])
-def test_a_map_has_the_pictures_size_and_lies_between_0_and_1(classifier, size):
-    picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    heat = compute_heat_map(classifier, picture)
+@pytest.mark.parametrize("size", [(32, 32), (640, 200), (1, 1)])
+def test_a_map_has_the_images_size_and_lies_between_0_and_1(classifier, size):
+    image = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    heat = compute_heat_map(classifier, image)
     assert heat.shape == (size[1], size[0])
-    assert heat.dtype == np.float32
     assert heat.min() >= 0
     assert heat.max() <= 1
-    drawn = draw_heat_map(picture, heat)
-    assert drawn.mode == "RGB"
-    assert max(drawn.size) <= 512
-
-
-def test_a_network_that_is_very_sure_has_a_map_too(classifier, cat):
-    class Sharp(Engine):
-        name, input_type = "sharp", classifier._engine.input_type
-        shapes = classifier._engine.shapes
-
-        def run(self, images):
-            return apply_temperature(classifier._engine.run(images), 0.1).astype(np.float32)
-
-    sharp = Classifier(Sharp(), ModelSource(Path("sharp"), {}))
-    heat = compute_heat_map(sharp, np.asarray(cat.resize((32, 32))), "cat")
-    assert heat.max() == 1
+    assert max(draw_heat_map(image, heat).size) <= 512
 
 
 def test_what_does_not_matter_is_drawn_dark_and_grey():
-    picture = np.full((40, 40, 3), (200, 50, 50), np.uint8)
+    image = np.full((40, 40, 3), (200, 50, 50), np.uint8)
     heat = np.zeros((40, 40), np.float32)
     heat[:, 20:] = 1
-    drawn = np.asarray(draw_heat_map(picture, heat)).astype(int)
+    drawn = np.asarray(draw_heat_map(image, heat)).astype(int)
     np.testing.assert_allclose(drawn[20, 35], (200, 50, 50), atol=2)
     assert drawn[20, 2].max() < 60
     assert np.ptp(drawn[20, 2]) <= 1
-
-
-def test_wrong_input_is_refused(classifier):
-    with pytest.raises(ValueError, match="no class 'fish'"):
-        compute_heat_map(classifier, np.zeros((32, 32, 3), np.uint8), "fish")
-    with pytest.raises(ImageError):
-        compute_heat_map(classifier, b"no picture")
 
 
 # ---------- diagnosis ---------------------------------------------------------------------------
@@ -112,18 +69,17 @@ class ByCorner:
         return self.predict(image.crop(box))
 
 
-def make_prediction(label, confident=False):
+def make_prediction(label, confident=False, view=None):
     names = (label, *(name for name in CLASS_NAMES if name != label))
     first = 0.9 if confident else 0.4
-    probs = (first, *[(1 - first) / 9] * 9)
-    return Prediction(names, probs, np.zeros((32, 32, 3), np.uint8), (0, 0, 100, 100))
+    view = np.zeros((32, 32, 3), np.uint8) if view is None else view
+    return Prediction(names, (first, *[(1 - first) / 9] * 9), view, (0, 0, *view.shape[1::-1]))
 
 
-def red_image(place=None, colour=None):
+def red_image(place=(100, 50), colour=(255, 0, 0)):
     """A red image, 200 x 100, with one coloured pixel."""
     image = Image.new("RGB", (200, 100), "red")
-    if place:
-        image.putpixel(place, colour)
+    image.putpixel(place, colour)
     return image
 
 
@@ -134,6 +90,10 @@ def test_every_turn_and_crop_is_shown_with_its_prediction():
     assert len(captions) == len(found.crops) == 5
     assert found.turns[1][0].size == found.turns[0][0].size[::-1]
     assert found.hints == found.nearest == []
+    small = Image.new("RGB", (32, 32), "red")
+    assert len(diagnose(ByCorner(), small, make_prediction("cat")).crops) == 1
+    assert "finer" not in describe_detail((32, 32), (0, 0, 32, 32))
+    assert "finer than 10 pixels" in describe_detail((400, 320), (0, 0, 320, 320))
 
 
 @pytest.mark.parametrize(
@@ -156,14 +116,3 @@ def test_similar_training_images_of_the_same_class_stand_out():
     found = diagnose(ByCorner(), red_image(), make_prediction("cat"), nearest)
     assert [caption for _, caption in found.nearest] == ["cat", "cat", "deer"]
     assert "2 of the 3 training images that look most alike are" in found.hints[-1]
-    others = diagnose(ByCorner(), red_image(), make_prediction("cat"), [(image, "deer")])
-    assert others.hints == []
-
-
-def test_a_thumbnail_has_one_crop_and_loses_no_detail():
-    small = Image.new("RGB", (32, 32), "red")
-    assert len(diagnose(ByCorner(), small, make_prediction("cat")).crops) == 1
-    assert describe_detail((32, 32), (0, 0, 32, 32)) == (
-        "Of 32 x 32 pixels, a square of 32 became 32 x 32."
-    )
-    assert "finer than 10 pixels" in describe_detail((400, 320), (0, 0, 320, 320))
