@@ -5,6 +5,7 @@ imports it or TensorFlow at module level, so that everything without a network s
 """
 
 import contextlib
+import functools
 import importlib.util
 import os
 import re
@@ -35,11 +36,7 @@ _LOCK = threading.RLock()
 
 @contextlib.contextmanager
 def hold_back(pattern):
-    """Swallow the lines on file descriptor 2 that match a pattern; the others come afterwards.
-
-    Args:
-        pattern: A compiled regular expression over bytes: anything else may be a real warning.
-    """
+    """Swallow the lines on file descriptor 2 that match a pattern; the others come afterwards."""
     with _LOCK:
         try:
             sys.stderr.flush()
@@ -62,37 +59,27 @@ def hold_back(pattern):
 
 
 def pin_settings():
-    """Make Keras's settings those that our networks need, for the rest of this process.
+    """Make Keras's settings those that our networks need; returns a function that undoes it.
 
     `~/.keras/keras.json`, the environment or earlier code may have set others: images with their
-    channels first, numbers of 16 bits, a limit on the epochs. Returns how to undo it.
-
-    Returns:
-        A function without arguments that puts back what was set before.
+    channels first, numbers of 16 bits, a limit on the epochs.
     """
     config = _import_keras().config
-    before = [
-        (config.set_image_data_format, config.image_data_format()),
-        (config.set_floatx, config.floatx()),
-        (config.set_epsilon, config.epsilon()),
-        (config.set_dtype_policy, config.dtype_policy()),
-    ]
-    config.set_image_data_format("channels_last")
-    config.set_floatx("float32")
-    config.set_epsilon(1e-7)
+    wanted = {"image_data_format": "channels_last", "floatx": "float32", "epsilon": 1e-7}
     # A policy of our own choice stays; see `training.use_precision`.
     if config.dtype_policy().name != "mixed_bfloat16":
-        config.set_dtype_policy("float32")
+        wanted["dtype_policy"] = "float32"
     for limit in ("max_epochs", "max_steps_per_epoch"):
         if hasattr(config, limit):  # since Keras 3.11
-            before.append((getattr(config, f"set_{limit}"), getattr(config, limit)()))
-            before[-1][0](None)
+            wanted[limit] = None
+    before = {name: getattr(config, name)() for name in wanted}
 
-    def undo():
-        for put_back, value in before:
-            put_back(value)
+    def apply(settings):
+        for name, value in settings.items():
+            getattr(config, f"set_{name}")(value)
 
-    return undo
+    apply(wanted)
+    return functools.partial(apply, before)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,4 @@
-"""The errors that a user is meant to read.
-
-Each message says what was wrong, what was expected and what to do next. The command line
-prints it without a traceback; a notebook shows it as the last line of one.
-"""
+"""The errors that a user is meant to read: what was wrong, what was expected, what to do next."""
 
 
 class CifarError(Exception):

@@ -15,6 +15,7 @@ from cifar_utils.text import suggest
 
 APP_NAME = "cifar-notebooks"
 QUOTES = "\"'“”‘’"
+_announced = set()  # temporary folders that the user has been told of
 
 
 def read_variable(name, choices=None):
@@ -34,16 +35,14 @@ def read_variable(name, choices=None):
     Raises:
         ParameterError: If the value is none of the choices; names the variable and the nearest.
     """
-    given = os.environ.get(name)
-    if given is None:
-        return ""
+    given = os.environ.get(name, "")
     value = given.strip()
     while len(value) > 1 and value[0] in QUOTES and value[-1] in QUOTES:
         value = value[1:-1].strip()
+    if value != given.strip():
+        print(f"Note: {name} is {given}; the quotes were removed.", file=sys.stderr)
     if choices:
         value = value.lower()
-    if value != given.strip() and value.lower() != given.strip().lower():
-        print(f"Note: {name} is {given}; the quotes were removed.", file=sys.stderr)
     if choices and value and value not in choices:
         raise ParameterError(f"{name} is {given!r}. {suggest(value, choices)}")
     if value != given:
@@ -57,12 +56,7 @@ def expand_home(path):
     No other name that begins with a tilde: `~$letter.jpg` is a file that an editor leaves.
     """
     path = Path(path)
-    if path.parts[:1] != ("~",):
-        return path
-    try:
-        return path.expanduser()
-    except RuntimeError:  # no home folder is known
-        return path
+    return Path(os.path.expanduser(path)) if path.parts[:1] == ("~",) else path
 
 
 def project_root():
@@ -101,11 +95,7 @@ def runs_dir():
 
     In a read-only checkout it is a temporary folder, which is said on stderr.
     """
-    moved = read_variable("CIFAR_RUNS_DIR")
-    if moved:
-        return _check_folder(moved, "CIFAR_RUNS_DIR")
-    folder = project_root() / "outputs" / "runs"
-    return _or_temporary(folder, "runs", "CIFAR_RUNS_DIR")
+    return _choose_folder("CIFAR_RUNS_DIR", project_root() / "outputs" / "runs")
 
 
 def cache_dir():
@@ -113,18 +103,15 @@ def cache_dir():
 
     Without a home folder that can be written it is a temporary folder, which is said on stderr.
     """
-    moved = read_variable("CIFAR_CACHE_DIR")
-    if moved:
-        return _check_folder(moved, "CIFAR_CACHE_DIR")
     import pooch
 
     try:
         folder = Path(pooch.os_cache(APP_NAME))
     except RuntimeError:  # no home folder is known
-        folder = Path("~/.cache") / APP_NAME
-    if (folder / "arrays").is_dir() and os.access(folder / "arrays", os.R_OK | os.X_OK):
+        folder = Path("~") / APP_NAME
+    if not read_variable("CIFAR_CACHE_DIR") and os.access(folder / "arrays", os.R_OK | os.X_OK):
         return folder  # a filled cache is of use even where it cannot be written
-    return _or_temporary(folder, "cache", "CIFAR_CACHE_DIR")
+    return _choose_folder("CIFAR_CACHE_DIR", folder)
 
 
 def provide_home():
@@ -133,24 +120,37 @@ def provide_home():
     Containers often run under a user id that has none. Jupyter, IPython, Keras and matplotlib all
     write below the home folder, and the kernels that this process starts inherit the variable.
     """
-    if not _is_writable(Path(os.path.expanduser("~"))):
-        os.environ["HOME"] = str(_temporary_folder() / "home")
-        Path(os.environ["HOME"]).mkdir(exist_ok=True)
+    os.environ["HOME"] = str(_find_writable("HOME", expand_home("~")))
 
 
-def _check_folder(path, variable):
-    """Return the absolute path of a folder that a variable names; it need not exist yet."""
-    folder = expand_home(path).resolve()
-    if folder.exists() and not folder.is_dir():
-        raise ParameterError(f"{variable} is {path!r}, which is a file. Set it to a folder.")
+def _choose_folder(variable, folder):
+    """Return the folder that a variable names, which need not exist, else a writable one."""
+    moved = read_variable(variable)
+    if not moved:
+        return _find_writable(variable, folder)
+    folder = expand_home(moved).resolve()
+    if folder.is_file():
+        raise ParameterError(f"{variable} is {moved!r}, which is a file. Set it to a folder.")
     return folder
 
 
-def _or_temporary(folder, purpose, variable):
-    """Return a folder, or one below the system's temporary folder if it cannot be written."""
-    if _is_writable(folder):
+def _find_writable(variable, folder):
+    """Return a folder if it can be made and written, else a temporary one; says so on stderr."""
+    # Without a home folder, "~" is left in the path as it is.
+    existing = next((p for p in (folder, *folder.parents) if os.path.exists(p)), folder)
+    if folder.is_absolute() and existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
         return folder
-    fallback = _temporary_folder() / purpose
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    own = Path(tempfile.gettempdir()) / f"{APP_NAME}-{user}"
+    with contextlib.suppress(FileExistsError):
+        own.mkdir(mode=0o700)
+    # Anybody may make a folder of this name there: only one that is ours alone is used.
+    found = own.lstat()
+    ours = not hasattr(os, "getuid") or (found.st_uid == user and not found.st_mode & 0o022)
+    if not (stat.S_ISDIR(found.st_mode) and ours):
+        raise CifarError(f"{own} belongs to somebody else. Set {variable} to a folder of your own.")
+    fallback = own / variable.lower()
+    fallback.mkdir(exist_ok=True)
     if fallback not in _announced:
         _announced.add(fallback)
         print(
@@ -159,38 +159,6 @@ def _or_temporary(folder, purpose, variable):
             file=sys.stderr,
         )
     return fallback
-
-
-_announced = set()
-
-
-def _is_writable(folder):
-    """Return whether a folder, which need not exist yet, can be made and written."""
-    # Without a home folder, "~" is left in the path as it is.
-    if not folder.is_absolute():
-        return False
-    try:
-        existing = next(p for p in (folder, *folder.parents) if p.exists())
-    except OSError:  # a parent that may not even be looked into
-        return False
-    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
-
-
-def _temporary_folder():
-    """Return this user's own folder below the system's temporary folder."""
-    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-    folder = Path(tempfile.gettempdir()) / f"{APP_NAME}-{user}"
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    # Anybody may make a folder of this name there: only one that is ours alone is used.
-    found = folder.lstat()
-    ours = not hasattr(os, "getuid") or (found.st_uid == user and not found.st_mode & 0o022)
-    if stat.S_ISDIR(found.st_mode) and ours:
-        return folder
-    raise CifarError(
-        f"{folder} belongs to somebody else. Set CIFAR_CACHE_DIR and CIFAR_RUNS_DIR to folders of"
-        " your own."
-    )
 
 
 def relative_to_project(path):
@@ -240,19 +208,14 @@ def atomic_path(path):
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
+        mask = os.umask(0)  # it can only be read by setting it
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())  # or a power cut could keep the new name and lose the bytes
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _umask():
-    """Return the process's umask; it can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_text(path, text):

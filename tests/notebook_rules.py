@@ -1,7 +1,6 @@
 """What every committed notebook must be: a checker that says in words which rules one breaks."""
 
 import ast
-import logging
 import re
 from pathlib import Path
 
@@ -15,49 +14,31 @@ from cifar_utils.runs.recipes import RECIPE_FIELDS, RECIPES
 from cifar_utils.runs.run import NOTEBOOKS
 
 LARGEST_BYTES = 1_000_000
-LONGEST_CELL = 20  # lines of code
-LONGEST_TEXT = 120  # words of a markdown cell
-FEWEST_CHECKED = 2
-FEWEST_SOLUTIONS, MOST_SOLUTIONS = 3, 5
-FEWEST_QUESTIONS, MOST_QUESTIONS = 5, 10
 CHECK_TAG = "nbval-check-output"
 DEFAULTS = {"run_name": "", "dataset": "auto", "recipe": "quick", "seed": 0}
 TIMING_KEYS = {"papermill", "execution", "ExecuteTime", "widgets"}
-WIDGET_TYPES = ("application/vnd.jupyter.widget-view+json",)
+WIDGET_TYPE = "application/vnd.jupyter.widget-view+json"
 # A path from the root of a disk; not a URL, not a closing HTML tag, not "loss / accuracy".
 ABSOLUTE_PATH = re.compile(r"(?<![\w/.<~])/[A-Za-z_][\w.-]*/[\w.-]+|\b[A-Z]:\\+\w+")
 MACHINERY = re.compile(r"\b(find_spec|glob|hashlib|sha256|sys\.path)\b")
-FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
-LISTS = ("## Exercises", "## Questions")  # may be longer than a text
 EMBEDDED = re.compile(r"base64,[A-Za-z0-9+/=\s]+")
 
 
 def check_notebook(notebook, name=None):
-    """List the rules that a notebook breaks.
-
-    Args:
-        notebook: A path, or an nbformat 4 notebook.
-        name: File name without suffix; needed where `notebook` is no path.
-
-    Returns:
-        Sentences, one per broken rule and place; empty for a good notebook.
-    """
+    """List the rules that a notebook breaks, as sentences; `notebook` is a path or is read."""
     if isinstance(notebook, str | Path):
         name = Path(notebook).stem
         notebook = nbformat.read(notebook, as_version=4)
     rules = (
         _check_file,
-        _check_opening,
         _check_links,
         _check_setup,
         _check_parameters,
         _check_code,
-        _check_prose,
         _check_execution,
         _check_outputs,
         _check_figures,
         _check_exercises,
-        _check_end,
     )
     return [problem for rule in rules for problem in rule(notebook, name)]
 
@@ -65,10 +46,6 @@ def check_notebook(notebook, name=None):
 def _code_cells(notebook):
     """Yield `(index, cell)` of the code cells."""
     return [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-
-
-def _tags(cell):
-    return cell.metadata.get("tags", [])
 
 
 def _markdown(notebook):
@@ -92,16 +69,6 @@ def _check_file(notebook, name):
             yield f"Cell {i}: its metadata holds {key!r}."
 
 
-def _check_opening(notebook, name):
-    first = (*notebook.cells, nbformat.v4.new_raw_cell())[0]
-    if first.cell_type != "markdown" or not re.match(rf"# {int(name[:2])} · \S", first.source):
-        yield f"The first cell is not markdown that begins with '# {int(name[:2])} · Title'."
-    if not re.search(r"\byou (can|will be able to)\b", first.source, re.IGNORECASE):
-        yield "The first cell does not say what 'you will be able to' do."
-    if not re.search(r"\d+ (s|min)\w*\b.*\b2 CPU cores", first.source):
-        yield "The first cell does not say how long it takes on 2 CPU cores."
-
-
 def _check_links(notebook, name):
     place, prose = NOTEBOOKS.index(name), _markdown(notebook)
     for step, word in ((-1, "previous"), (1, "next")):
@@ -120,16 +87,13 @@ def _check_setup(notebook, name):
 
 
 def _check_parameters(notebook, name):
-    tagged = [cell for _, cell in _code_cells(notebook) if "parameters" in _tags(cell)]
+    tagged = [
+        cell for _, cell in _code_cells(notebook) if "parameters" in cell.metadata.get("tags", [])
+    ]
     if len(tagged) != 1:
         yield f"{len(tagged)} code cells are tagged 'parameters', not one."
         return
-    logger = logging.getLogger("papermill")
-    before, logger.disabled = logger.disabled, True
-    try:
-        read = {parameter.name: parameter for parameter in PythonTranslator.inspect(tagged[0])}
-    finally:
-        logger.disabled = before
+    read = {parameter.name: parameter for parameter in PythonTranslator.inspect(tagged[0])}
     for line in tagged[0].source.splitlines():
         written = re.match(r"(\w+): (\w+) = (.+?)  # (\S.*)$", line)
         if not written:
@@ -171,18 +135,8 @@ def _check_parameter(name, type_name, literal, text):
 
 def _check_code(notebook, name):
     for i, cell in _code_cells(notebook):
-        lines = cell.source.splitlines()
-        if len(lines) > LONGEST_CELL:
-            yield f"Cell {i}: {len(lines)} lines of code, at most {LONGEST_CELL}."
-        plain = re.sub(r"^(\s*)[!%].*$", r"\1pass", cell.source, flags=re.MULTILINE)
-        try:
-            ast.parse(plain)
-        except SyntaxError as error:
-            yield f"Cell {i}: not Python ({error.msg})."
         if cell.source == render_setup(read_address()):
             continue
-        if re.search(r"^\s*%matplotlib", cell.source, re.MULTILINE):
-            yield f"Cell {i}: %matplotlib."
         if re.search(r"^\s*[!%]\s*pip", cell.source, re.MULTILINE):
             yield f"Cell {i}: pip outside the set-up cell."
         for found in (MACHINERY.search(cell.source), ABSOLUTE_PATH.search(cell.source)):
@@ -190,23 +144,13 @@ def _check_code(notebook, name):
                 yield f"Cell {i}: {found[0]} belongs into the package."
 
 
-def _check_prose(notebook, name):
-    for i, cell in enumerate(notebook.cells):
-        if cell.cell_type == "markdown" and not cell.source.startswith(LISTS):
-            words = len(FENCE.sub("", SOLUTION.sub("", cell.source)).split())
-            if words > LONGEST_TEXT:
-                yield f"Cell {i}: {words} words, at most {LONGEST_TEXT}."
-    if not re.search(r"\b(predict|guess)", _markdown(notebook), re.IGNORECASE):
-        yield "It never asks the reader to predict a result."
-
-
 def _check_execution(notebook, name):
     counts = [cell.execution_count for _, cell in _code_cells(notebook)]
     if counts != list(range(1, len(counts) + 1)):
         yield f"Not executed in order: execution counts {counts}."
-    checked = [(i, cell) for i, cell in _code_cells(notebook) if CHECK_TAG in _tags(cell)]
-    if len(checked) < FEWEST_CHECKED:
-        yield f"{len(checked)} cells are tagged {CHECK_TAG}; at least {FEWEST_CHECKED}."
+    checked = [(i, c) for i, c in _code_cells(notebook) if CHECK_TAG in c.metadata.get("tags", [])]
+    if len(checked) < 2:
+        yield f"{len(checked)} cells are tagged {CHECK_TAG}; at least 2."
     for i, cell in checked:
         if not cell.outputs:
             yield f"Cell {i}: tagged {CHECK_TAG}, but without an output to compare."
@@ -220,7 +164,7 @@ def _check_outputs(notebook, name):
             if output.get("name") == "stderr":
                 yield f"Cell {i}: wrote to stderr: {output.text.strip()[:80]!r}."
             data = output.get("data", {})
-            if any(kind in data for kind in WIDGET_TYPES):
+            if WIDGET_TYPE in data:
                 yield f"Cell {i}: its output holds a widget, which shows nothing when saved."
             texts = [text for kind, text in data.items() if not kind.startswith("image/p")]
             for text in (output.get("text", ""), *texts):
@@ -229,41 +173,15 @@ def _check_outputs(notebook, name):
                     yield f"Cell {i}: its output holds a machine's path: {found[0]}."
 
 
-def _has_figure(cell):
-    return any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
-
-
 def _check_figures(notebook, name):
-    figures = [i for i, cell in _code_cells(notebook) if _has_figure(cell)]
-    for i, end in zip(figures, [*figures, len(notebook.cells)][1:], strict=True):
-        read = (c for c in notebook.cells[i + 1 : end] if c.cell_type == "markdown")
-        # A cell that begins with a heading opens the next section.
-        if not any(cell.source.strip() and not cell.source.startswith("#") for cell in read):
-            yield f"Cell {i}: no markdown cell after its figure says what it shows."
-        for output in notebook.cells[i].outputs:
+    for i, cell in _code_cells(notebook):
+        for output in cell.outputs:
             kind = output.get("metadata", {}).get("image/png", {})
             if "image/png" in output.get("data", {}) and not kind.get("alt", "").strip():
                 yield f"Cell {i}: a figure without a text alternative (metadata alt)."
 
 
-def _find_list(notebook, heading):
-    """Return the source of the markdown cell that begins with a heading, or ""."""
-    cells = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    return next((source for source in cells if source.startswith(heading)), "")
-
-
 def _check_exercises(notebook, name):
     solutions = len(SOLUTION.findall(_markdown(notebook)))
-    if not re.search(r"^## Exercises\b", _markdown(notebook), re.MULTILINE):
-        yield "It has no '## Exercises'."
-    if not FEWEST_SOLUTIONS <= solutions <= MOST_SOLUTIONS:
-        yield f"{solutions} folded solutions, not {FEWEST_SOLUTIONS} to {MOST_SOLUTIONS}."
-    asked = len(re.findall(r"\?\s*$", _find_list(notebook, "## Questions"), re.MULTILINE))
-    if not FEWEST_QUESTIONS <= asked <= MOST_QUESTIONS:
-        yield f"'## Questions' has {asked}, not {FEWEST_QUESTIONS} to {MOST_QUESTIONS}."
-
-
-def _check_end(notebook, name):
-    last = [cell for _, cell in _code_cells(notebook)][-1:]
-    if not re.search(r"^## Summary\b", _markdown(nbformat.v4.new_notebook(cells=last)), re.M):
-        yield "Its last code cell does not show a '## Summary'."
+    if not 3 <= solutions <= 5:
+        yield f"{solutions} folded solutions, not 3 to 5."

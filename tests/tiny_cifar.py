@@ -7,7 +7,7 @@ import tarfile
 
 import numpy as np
 
-from cifar_utils.data import archive, cifar10
+from cifar_utils.data import archive, dataset, download
 
 PER_BATCH = 10
 
@@ -15,8 +15,8 @@ PER_BATCH = 10
 def make_world(folder, monkeypatch):
     """Give a test a machine of its own: tiny batches, empty caches, no copies, no network."""
     monkeypatch.setattr(archive, "IMAGES_PER_BATCH", PER_BATCH)
-    monkeypatch.setattr(cifar10, "SOURCES", ())
-    monkeypatch.setattr(cifar10, "project_root", lambda: folder / "project")
+    monkeypatch.setattr(download, "SOURCES", ())
+    monkeypatch.setattr(dataset, "project_root", lambda: folder / "project")
     monkeypatch.setenv("CIFAR_CACHE_DIR", str(folder / "cache"))
     monkeypatch.setenv("KERAS_HOME", str(folder / "keras"))
     for name in ("CIFAR_DATASET", "CIFAR10_PATH", "CIFAR10_URL", "http_proxy", "HTTP_PROXY"):
@@ -63,6 +63,6 @@ def write_folder(path, **changes):
 def declare_official(path, monkeypatch):
     """Make the package take this archive for the one that CIFAR-10's authors publish."""
     content = path.read_bytes()
-    monkeypatch.setattr(archive, "ARCHIVE_SHA256", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(archive, "OFFICIAL", f"sha256:{hashlib.sha256(content).hexdigest()}")
     monkeypatch.setattr(archive, "ARCHIVE_BYTES", len(content))
     return content

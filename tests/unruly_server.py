@@ -42,10 +42,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.begin(len(self.content))
         self.wfile.write(bytes(len(self.content)))
 
-    def send_short(self):
-        self.begin(100)
-        self.wfile.write(self.content[:100])
-
     def send_cut(self):
         self.begin(len(self.content))
         self.wfile.write(self.content[: len(self.content) // 2])
@@ -55,13 +51,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         for _ in range(1000):
             self.wfile.write(bytes(1 << 16))
-
-    def send_drip(self):
-        """Send a byte now and then: no read ever times out."""
-        self.begin(len(self.content))
-        for i in range(600):
-            self.wfile.write(self.content[i : i + 1])
-            time.sleep(0.05)
 
     def send_slowing(self):
         """Begin fast, then send 80 kB a second."""

@@ -10,6 +10,7 @@ import click
 
 from cifar_utils import __version__
 from cifar_utils.errors import CifarError, ParameterError
+from cifar_utils.text import suggest
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 EXIT_CODES = "Exit codes: 0 fine, 1 failure, 2 wrong parameter or option, 130 interrupted."
@@ -19,9 +20,10 @@ SECTIONS = {
     "This machine": ("data", "doctor"),
     "For maintainers": ("notebooks", "exercises", "links"),
 }
-# By backend: the wheels under whose names it may be installed.
-BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",), "torch": ("torch",)}
+BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu")}  # the wheels of a backend, if several
 MODEL_HELP = "A run, a model file or a shipped model; default: the shipped one."
+FORMAT_HELP = "keras, h5, tflite, onnx or savedmodel; may be repeated."
+BACKEND_HELP = "LiteRT, ONNX Runtime, Keras, TensorFlow; default: the first installed."
 SCALE_HELP = "The model's input: 0..1, 0..255 or -1..1; default: found out from the model."
 
 
@@ -33,30 +35,23 @@ class SectionedGroup(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:  # click's own code for it is 1
-            click.echo("Interrupted.", err=True)
-            sys.exit(130)
+            told, code = "Interrupted.", 130
         except OSError as error:  # no right, no space, a file where a folder should be
             if error.errno == errno.EPIPE:
                 raise  # the reader of our output has closed it, such as `head`: click ends quietly
             room = "Make room there, or take" if error.errno == errno.ENOSPC else "Take"
-            click.echo(
-                f"Error: {error}. {room} another file or folder (CIFAR_RUNS_DIR moves the runs,"
-                " CIFAR_CACHE_DIR the cache).",
-                err=True,
-            )
-            sys.exit(CifarError.exit_code)
+            told, code = f"Error: {error}. {room} another file or folder", 1
+            told += " (CIFAR_RUNS_DIR moves the runs, CIFAR_CACHE_DIR the cache)."
         except CifarError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(error.exit_code)
+            told, code = f"Error: {error}", error.exit_code
+        click.echo(told, err=True)
+        sys.exit(code)
 
     def resolve_command(self, ctx, args):
         """Name the nearest command for a mistyped one."""
-        from cifar_utils.text import suggest
-
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            ctx.fail(
-                f"There is no command {args[0]!r}. {suggest(args[0], self.list_commands(ctx))}"
-            )
+            near = suggest(args[0], self.list_commands(ctx))
+            ctx.fail(f"There is no command {args[0]!r}. {near}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx, formatter):
@@ -74,24 +69,16 @@ def _show_version(ctx, _, wanted):
         return
     from cifar_utils.paths import read_variable
 
+    def find(*names):
+        there = [d.version for name in names for d in metadata.distributions(name=name)]
+        return (there or ["(not installed)"])[0]
+
     backend = read_variable("KERAS_BACKEND") or "tensorflow"
-    names = ("keras", "numpy", "ai-edge-litert", "onnxruntime")
-    keras, numpy, litert, onnx = (_find_version(name) for name in names)
     click.echo(f"cifar-notebooks, version {__version__}")
-    click.echo(f"Backend: {backend} {_find_version(*BACKENDS.get(backend, (backend,)))}")
-    click.echo(f"Python {platform.python_version()}, Keras {keras}, NumPy {numpy}")
-    click.echo(f"LiteRT {litert}, ONNX Runtime {onnx}")
+    click.echo(f"Backend: {backend} {find(*BACKENDS.get(backend, (backend,)))}")
+    click.echo(f"Python {platform.python_version()}, Keras {find('keras')}, NumPy {find('numpy')}")
+    click.echo(f"LiteRT {find('ai-edge-litert')}, ONNX Runtime {find('onnxruntime')}")
     ctx.exit()
-
-
-def _find_version(*names):
-    """Return the version of the first of these packages that is installed."""
-    for name in names:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return "(not installed)"
 
 
 @click.group(cls=SectionedGroup, context_settings=SETTINGS, epilog=EXIT_CODES)
@@ -105,6 +92,9 @@ def _find_version(*names):
 )
 def main():
     """CIFAR-10 with a convolutional network, from the raw archive to a photo of yours."""
+    from cifar_utils.paths import provide_home
+
+    provide_home()
     for stream in (sys.stdout, sys.stderr):  # not every name can be written in every encoding
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -128,21 +118,17 @@ def run(recipe, dataset, name, pairs, resume, from_stage, only):
       python -m cifar_utils run --name my-run --resume
       python -m cifar_utils run --name my-run --from 04
     """
-    parameters = dict(pairs)
-    for option, value in (("recipe", recipe), ("dataset", dataset)):
-        if value is not None:
-            parameters[option] = value
-    if "run_name" in parameters:
-        name = parameters.pop("run_name")
+    options = {"recipe": recipe, "dataset": dataset}
+    parameters = dict(pairs) | {key: value for key, value in options.items() if value is not None}
+    name = parameters.pop("run_name", name)
+    rerun = bool(from_stage or only)
     if bool(from_stage) + bool(only) + resume > 1:
         raise ParameterError("--resume, --from and --only exclude each other; take one of them.")
     from cifar_utils.apps import pipeline
 
     start = time.monotonic()
-    rerun = bool(from_stage or only)
-    if rerun:
-        pipeline.choose_stages(None, from_stage, only)  # refused before a run is searched for
-    prepared, given = pipeline.prepare_run(name, parameters, resume, rerun)
+    pipeline.choose_stages(None, from_stage, only)  # refused before a run is searched for
+    prepared, given = pipeline.prepare_run(name, parameters, existing=resume or rerun)
     click.echo(prepared.dataset.describe())
     click.echo(repr(prepared))
     stages = pipeline.choose_stages(prepared, from_stage, only)
@@ -161,9 +147,7 @@ def run(recipe, dataset, name, pairs, resume, from_stage, only):
 @click.option("--csv", "form", flag_value="csv", help="Print CSV for programs, names unchanged.")
 @click.option("--test-image", "numbers", type=int, multiple=True, help="A test image by number.")
 @click.option("--views", default="mirrored", show_default=True, help="one, mirrored or six.")
-@click.option(
-    "--backend", help="LiteRT, ONNX Runtime, Keras, TensorFlow; default: the first installed."
-)
+@click.option("--backend", help=BACKEND_HELP)
 @click.option("--input-scale", help=SCALE_HELP)
 @click.option("--heat-maps", type=click.Path(file_okay=False), help="Folder for heat maps (PNG).")
 def predict(paths, model, top, form, numbers, views, backend, input_scale, heat_maps):
@@ -213,8 +197,7 @@ def predict(paths, model, top, form, numbers, views, backend, input_scale, heat_
         click.echo(command.render_json(rows, classifier))
     elif form == "csv":
         click.echo(command.render_csv(rows, top))
-    if failed:
-        sys.exit(1)
+    sys.exit(failed)
 
 
 @main.command()
@@ -228,7 +211,7 @@ def predict(paths, model, top, form, numbers, views, backend, input_scale, heat_
     type=click.IntRange(1, 64),
     default=4,
     show_default=True,
-    help="Requests handled at a time.",
+    help="Requests at a time.",
 )
 def serve(host, port, images, model, input_scale, threads):
     """Show a page on localhost:5678 that classifies photos.
@@ -256,13 +239,7 @@ def serve(host, port, images, model, input_scale, threads):
 
 @main.command()
 @click.argument("name", metavar="RUN")
-@click.option(
-    "--format",
-    "kinds",
-    multiple=True,
-    required=True,
-    help="keras, h5, tflite, onnx or savedmodel; may be repeated.",
-)
+@click.option("--format", "kinds", multiple=True, required=True, help=FORMAT_HELP)
 @click.option("--output", type=click.Path(), help="File to write; default: exports/ of the run.")
 def export(name, kinds, output):
     """Write a run's network, or a shipped one, for other programs.
@@ -297,8 +274,7 @@ def doctor():
     """Check this machine: versions, processor, memory, disk, times."""
     from cifar_utils.apps.doctor import run_doctor
 
-    if any(finding.level == "problem" for finding in run_doctor(click.echo)):
-        sys.exit(1)
+    sys.exit(any(level == "problem" for level, *_ in run_doctor(click.echo)))
 
 
 @main.command()
@@ -306,8 +282,7 @@ def notebooks():
     """Execute the committed notebooks again (`make notebooks`)."""
     from cifar_utils.apps.notebooks import refresh_notebooks
 
-    for path in refresh_notebooks():
-        click.echo(f"wrote {path.name}")
+    refresh_notebooks(click.echo)
 
 
 @main.command()

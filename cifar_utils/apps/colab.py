@@ -32,8 +32,7 @@ def set_up_colab():
     if "google.colab" not in sys.modules:
         return
     before = _list_versions()
-    missing = find_missing(before)
-    if missing:
+    if missing := find_missing(before):
         print(f"Installing {', '.join(map(str, missing))} …")
         _install(missing, {name: before[name] for name in KEPT if name in before})
         _moved.update(find_moved(before, _list_versions()))
@@ -46,11 +45,7 @@ def set_up_colab():
 
 
 def find_missing(versions):
-    """Return the package's requirements that `versions` (by canonical name) do not meet.
-
-    Raises:
-        CifarError: If one of `KEPT` is there in a version that does not do.
-    """
+    """Return the package's requirements that `versions` (by canonical name) do not meet."""
     try:
         lines = importlib.metadata.requires(APP_NAME) or []
     except importlib.metadata.PackageNotFoundError:  # imported from a clone, the current folder
@@ -60,12 +55,12 @@ def find_missing(versions):
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         name = canonicalize_name(requirement.name)
-        there = name in versions
-        if there and requirement.specifier.contains(versions[name], prereleases=True):
+        there = versions.get(name)
+        if there and requirement.specifier.contains(there, prereleases=True):
             continue
         if there and name in KEPT:
             raise CifarError(
-                f"This Colab has {name} {versions[name]}, and cifar_utils needs {requirement}. "
+                f"This Colab has {name} {there}, and cifar_utils needs {requirement}. "
                 "Choose the latest version under Runtime > Change runtime type."
             )
         missing.append(requirement)
@@ -73,11 +68,7 @@ def find_missing(versions):
 
 
 def find_moved(before, after):
-    """Return `{name: (old, new)}` of the distributions that moved and that are imported.
-
-    Args:
-        before, after: Versions by canonical name.
-    """
+    """Return `{name: (old, new)}` of what moved between two `{name: version}`, and is imported."""
     return {
         name: (before[name], after[name])
         for name in before.keys() & after.keys()
@@ -108,12 +99,10 @@ def _is_imported(name):
 
 def _install(requirements, kept):
     """Let pip install, with the versions `kept` required as they are."""
-    pins = [f"{name}=={version}" for name, version in kept.items()]
+    wanted, pins = map(str, requirements), [f"{name}=={kept[name]}" for name in kept]
+    command = [sys.executable, "-m", "pip", "install", *wanted, *pins]
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", *map(str, requirements), *pins],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if done.returncode:
         # Not --quiet: that would hold back which requirements are at odds with each other.

@@ -9,7 +9,6 @@ import statistics
 import sys
 import time
 from importlib import metadata
-from typing import NamedTuple
 
 from cifar_utils.paths import cache_dir, runs_dir
 from cifar_utils.runs.machine import detect_processor, find_nvidia_gpus, measure_memory
@@ -18,54 +17,43 @@ TRAIN_IMAGES = 50_000
 FORWARD_SHARE = 1 / 3  # a forward pass costs about a third of a training step
 NEEDED_MEMORY, NEEDED_DISK = 2e9, 1e9  # bytes: TensorFlow and all of CIFAR-10 in memory; one run
 PACKAGES = ("tensorflow", "tensorflow-cpu", "jax", "keras")
-INSTALL_GPU = "pip uninstall tensorflow-cpu; pip install 'tensorflow[and-cuda]'"
+INSTALL_GPU = "pip uninstall tensorflow-cpu; pip install 'tensorflow[and-cuda]'; update the driver"
 
 
-class Finding(NamedTuple):
-    """One line of the report. `level` is "ok", "note" or "problem"; `advice` says what to do."""
-
-    level: str
-    text: str
-    advice: str = ""
-
-    def __str__(self):
-        lines = [f"  {self.level:8}{self.text}"]
-        return "\n".join([*lines, f"{'':10}-> {self.advice}"] if self.advice else lines)
-
-
-def run_doctor(report=print) -> list[Finding]:
+def run_doctor(report=print) -> list:
     """Check everything in turn; takes under 30 s, most of it the timing of the recipes.
 
     Args:
         report: Called with each line as soon as it is known.
 
     Returns:
-        All findings; the machine is fit where none has the level "problem".
+        All findings as tuples: the level ("ok", "note" or "problem"), the text, and what to do
+        where the level is not "ok". The machine is fit where there is no "problem".
     """
     findings = []
+
+    def note(level, text, advice=""):
+        findings.append((level, text, advice))
+        report(f"  {level:8}{text}")
+        if advice and level != "ok":
+            report(f"{'':10}-> {advice}")
+
     for title, check in SECTIONS.items():
         report(title)
         try:
             for finding in check():
-                findings.append(finding)
-                report(str(finding))
+                note(*finding)
         except Exception as error:  # one broken check must not hide the others
             reason = (str(error) or type(error).__name__).strip()
-            findings.append(Finding("problem", reason, "Fix this, then run the doctor again."))
-            report(str(findings[-1]))
+            note("problem", reason, "Fix this, then run the doctor again.")
     return findings
 
 
 def estimate_seconds(recipe, budget=3.0) -> float:
-    """Estimate a recipe's training time from a few steps of its network on random images.
+    """Estimate a recipe's training time on CIFAR-10 from a few steps on random images.
 
-    Args:
-        recipe: A `recipes.Recipe`.
-        budget: About how long to measure, in seconds, after a warm-up.
-
-    Returns:
-        Seconds for all epochs on CIFAR-10 with validation. Reading and augmenting are not counted,
-        and a busy machine gives long times: a guide, not a promise.
+    Reading and augmenting are not counted, and a busy machine gives long times: a guide.
+    `budget` is about how long to measure, in seconds, after a warm-up.
     """
     from cifar_utils import models
     from cifar_utils.data.preprocessing import spread_sizes
@@ -99,16 +87,15 @@ def _time_step(model, batch_size, size, budget):
 
 
 def _check_python():
-    yield Finding("ok", f"Python {platform.python_version()} on {platform.platform()}")
+    yield "ok", f"Python {platform.python_version()} on {platform.platform()}"
 
 
 def _check_engines():
     from cifar_utils.inference.engines import describe_engines
 
     told = describe_engines()
-    light = told[0].endswith("installed")  # what ships, and what a run holds, is LiteRT's
-    advice = "" if light else "pip install ai-edge-litert, to classify without TensorFlow."
-    yield Finding("ok" if light else "note", "; ".join(told), advice)
+    level = "ok" if told[0].endswith("installed") else "note"  # LiteRT, for what ships and runs
+    yield level, "; ".join(told), "pip install ai-edge-litert, to classify without TensorFlow."
 
 
 def _check_tensorflow():
@@ -116,60 +103,53 @@ def _check_tensorflow():
 
     installed = {d.metadata["Name"].lower().replace("_", "-") for d in metadata.distributions()}
     found = [f"{name} {metadata.version(name)}" for name in PACKAGES if name in installed]
-    yield Finding("ok", f"{', '.join(found)}; Keras runs on {keras.backend.backend()}")
+    yield "ok", f"{', '.join(found)}; Keras runs on {keras.backend.backend()}"
 
 
 def _check_processor():
     cpu = detect_processor()
     features = ", ".join(cpu.features) or "none known"
-    yield Finding("ok", f"{cpu.name}; {cpu.cores} of {os.cpu_count()} cores usable; {features}")
-    yield Finding("ok", f"bfloat16 is {'native' if cpu.bf16 else 'not native: float32 is used'}")
+    yield "ok", f"{cpu.name}; {cpu.cores} of {os.cpu_count()} cores usable; {features}"
+    yield "ok", f"bfloat16 is {'native' if cpu.bf16 else 'not native: float32 is used'}"
 
 
 def _check_gpu():
-    names = ", ".join(find_nvidia_gpus())
+    names, hidden = ", ".join(find_nvidia_gpus()), os.environ.get("CUDA_VISIBLE_DEVICES")
     if sys.platform == "darwin":
-        yield Finding("note", "TensorFlow from PyPI uses a Mac's processor, not its GPU")
-    elif not names:
+        yield "note", "TensorFlow from PyPI uses a Mac's processor, not its GPU"
+        return
+    if not names:
         text = "none used: this machine has no NVIDIA driver (nvidia-smi)"
-        yield Finding("note", text, "With an NVIDIA GPU: install its driver.")
-    elif not importlib.util.find_spec("tensorflow"):
-        yield Finding("note", f"{names}; without TensorFlow nothing more is known")
-    else:
-        yield _explain_tensorflow_gpu(names)
-
-
-def _explain_tensorflow_gpu(names):
-    """Say whether TensorFlow sees the GPUs that the driver shows, and why not."""
+        yield "note", text, "With an NVIDIA GPU: install its driver."
+        return
+    if not importlib.util.find_spec("tensorflow"):
+        yield "note", f"{names}; without TensorFlow nothing more is known"
+        return
     import tensorflow as tf
 
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     if seen := tf.config.list_physical_devices("GPU"):
-        return Finding("ok", f"{names}; TensorFlow sees {len(seen)}")
+        yield "ok", f"{names}; TensorFlow sees {len(seen)}"
+        return
+    why, advice = "TensorFlow finds no CUDA libraries that fit the driver", INSTALL_GPU
     if not tf.test.is_built_with_cuda():
-        return Finding("problem", f"{names} unused: this TensorFlow is CPU-only", INSTALL_GPU)
-    if hidden is not None:
-        text = f"{names} unused: CUDA_VISIBLE_DEVICES is {hidden!r}"
-        return Finding("problem", text, "Unset it, if a GPU should be used.")
-    text = f"{names} unused: TensorFlow finds no CUDA libraries that fit the driver"
-    return Finding("problem", text, f"{INSTALL_GPU}; if that is done, update the driver.")
+        why = "this TensorFlow is CPU-only"
+    elif hidden is not None:
+        why, advice = f"CUDA_VISIBLE_DEVICES is {hidden!r}", "Unset it, if a GPU should be used."
+    yield "problem", f"{names} unused: {why}", advice
 
 
 def _check_memory():
     free, total = measure_memory()
     text = f"{free / 1e9:.1f} GB memory free of {total / 1e9:.1f}"
-    yield _judge(text, free >= NEEDED_MEMORY, "Close other programs and notebook kernels.")
+    level = "ok" if free >= NEEDED_MEMORY else "problem"
+    yield level, text, "Close other programs and notebook kernels."
     for folder, variable in ((runs_dir(), "CIFAR_RUNS_DIR"), (cache_dir(), "CIFAR_CACHE_DIR")):
         existing = next(p for p in (folder, *folder.parents) if p.exists())
         free, writable = shutil.disk_usage(existing).free, os.access(existing, os.W_OK)
         text = f"{free / 1e9:.1f} GB disk free in {folder}"
         text += "" if writable else ", where this user may not write"
         advice = f"Free space or get the rights there, or set {variable} to another folder."
-        yield _judge(text, free >= NEEDED_DISK and writable, advice)
-
-
-def _judge(text, good, advice):
-    return Finding("ok", text) if good else Finding("problem", text, advice)
+        yield "ok" if free >= NEEDED_DISK and writable else "problem", text, advice
 
 
 def _check_data():
@@ -180,13 +160,13 @@ def _check_data():
     for copy in found:
         kind = "the official archive" if copy.official else "not the official archive"
         if copy.size:
-            yield Finding("ok", f"CIFAR-10 ({kind}), {copy.size / 1e6:.0f} MB: {copy.path}")
+            yield "ok", f"CIFAR-10 ({kind}), {copy.size / 1e6:.0f} MB: {copy.path}"
         elif copy.path.exists() or (named and copy is found[0]):
             advice = "Correct CIFAR10_PATH, or remove it." if named else "Remove or replace it."
-            yield Finding("problem", f"{copy.path} ({copy.place}): {copy.problem}", advice)
+            yield "problem", f"{copy.path} ({copy.place}): {copy.problem}", advice
     if not named and not any(copy.size for copy in found):
         none = "no CIFAR-10 here; a run would download it (170 MB), or take the synthetic set"
-        yield Finding("note", none, GET_CIFAR10)
+        yield "note", none, GET_CIFAR10
 
 
 def _check_recipes():
@@ -196,7 +176,7 @@ def _check_recipes():
         seconds = estimate_seconds(recipe)
         about = f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
         plan = f"{recipe.epochs} epochs at batch {recipe.batch_size}"
-        yield Finding("ok", f"{name}: about {about} on all of CIFAR-10 ({plan})")
+        yield "ok", f"{name}: about {about} on all of CIFAR-10 ({plan})"
 
 
 SECTIONS = {

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import tempfile
 from pathlib import Path
 
@@ -13,9 +12,9 @@ import psutil
 
 from cifar_utils.paths import write_text
 
-# The systems limit the path of a socket to about 104 bytes (macOS) or 108 (Linux).
-LONGEST_SOCKET_PATH = 100
-START_ATTEMPTS = 3
+# How to talk to a kernel, tried in turn until one starts. Sockets that are files cannot collide as
+# port numbers do (papermill#511), but the systems limit their paths to about 100 bytes.
+TRANSPORTS = ("ipc", "ipc", "tcp")
 START_SECONDS = 120  # for a kernel on a machine that is busy with other things
 # papermill gives up if a kernel that answered is silent for this long; its own 4 s are too short on
 # a machine whose cores are all training.
@@ -30,42 +29,33 @@ class KernelDied(Exception):
 
 
 class CellFailed(Exception):
-    """A cell raised: `name` and `message` of its exception."""
-
-    def __init__(self, name, message):
-        super().__init__(f"{name}: {message}" if message else name)
-        self.name, self.message = name, message
+    """A cell raised: the text says what."""
 
 
 def execute_notebook(source, target, parameters=None, on_line=None):
     """Execute a notebook in a kernel of its own, to its end.
 
-    Ctrl-C, or another signal under `stop_on_signals`, ends the kernel and raises KeyboardInterrupt.
-
-    Args:
-        source: The notebook to execute; never written.
-        target: Where the executed copy goes, also after an error; written at the end, by rename.
-        parameters: For papermill to inject.
-        on_line: Called with each line that a cell prints, as soon as it is printed.
+    The executed copy goes to `target`, also after an error, by rename. `on_line` is called with
+    each line that a cell prints, as soon as it is printed. Ctrl-C, or another signal under
+    `stop_on_signals`, ends the kernel and raises KeyboardInterrupt.
 
     Raises:
         CellFailed: If a cell raised.
         KernelDied: If the kernel's process ended before the notebook did.
-        RuntimeError: If no kernel could be started, in three attempts.
+        RuntimeError: If no kernel could be started.
     """
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    # Both only repeat what the exceptions say.
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)
-    logging.getLogger("traitlets").setLevel(logging.CRITICAL)
+    for name in ("papermill", "traitlets"):  # they only repeat what the exceptions say
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     running = target.with_name(f".{target.stem}.running.ipynb")
     try:
         _execute_with_retry(source, running, parameters, on_line)
     except PapermillExecutionError as error:
-        raise CellFailed(error.ename, error.evalue) from None
+        raise CellFailed(f"{error.ename}: {error.evalue}".rstrip(": ")) from None
     except DeadKernelError as error:
         raise KernelDied(str(error)) from None
     except KeyboardInterrupt:
@@ -74,18 +64,20 @@ def execute_notebook(source, target, parameters=None, on_line=None):
         raise
     finally:
         if running.exists():
-            notebook = nbformat.read(running, as_version=4)
-            write_text(target, nbformat.writes(clean_notebook(notebook)) + "\n")
+            notebook = clean_notebook(nbformat.read(running, as_version=4))
+            write_text(target, nbformat.writes(notebook) + "\n")
             running.unlink()
 
 
 def _execute_with_retry(source, running, parameters, on_line):
     """Execute a notebook; start its kernel again if that failed before the first cell ran."""
     import papermill
+    from traitlets.config import Config
 
     begun = []
-    for attempt in range(1, START_ATTEMPTS + 1):
-        with _kernel_config(use_files=attempt < START_ATTEMPTS) as config:
+    for transport in TRANSPORTS:
+        with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
+            options = {"transport": transport, "connection_file": f"{folder}/k.json"}
             try:
                 return papermill.execute_notebook(
                     str(source),
@@ -99,11 +91,16 @@ def _execute_with_retry(source, running, parameters, on_line):
                     # When its cells are done so is its work. A kernel that leaves by itself may
                     # find its sockets closed, and print a traceback after a run that went well.
                     shutdown_kernel="immediate",
-                    config=config,
+                    config=Config({"KernelManager": options}),
                 )
             except RuntimeError:  # nbclient's DeadKernelError is one
-                if begun or attempt == START_ATTEMPTS:
+                if begun or transport == TRANSPORTS[-1]:
                     raise
+            finally:
+                for child in psutil.Process().children():  # what an interrupt leaves behind
+                    with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+                        if any(folder in word for word in child.cmdline()):
+                            os.killpg(child.pid, signal.SIGKILL)  # it leads a session of its own
 
 
 class _Lines:
@@ -119,28 +116,6 @@ class _Lines:
 
     def flush(self):
         pass
-
-
-@contextlib.contextmanager
-def _kernel_config(use_files):
-    """Give a kernel a folder for its connection file and sockets; kill what is left of it then.
-
-    Sockets that are files cannot collide as port numbers do (papermill#511).
-    """
-    from traitlets.config import Config
-
-    with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
-        config = Config()
-        config.KernelManager.connection_file = str(Path(folder) / "k.json")
-        if use_files and sys.platform != "win32" and len(folder) + 10 < LONGEST_SOCKET_PATH:
-            config.KernelManager.transport = "ipc"
-        try:
-            yield config
-        finally:
-            for child in psutil.Process().children():
-                with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
-                    if any(folder in word for word in child.cmdline()):
-                        os.killpg(child.pid, signal.SIGKILL)  # each kernel leads its own session
 
 
 @contextlib.contextmanager
@@ -171,21 +146,14 @@ def clean_notebook(notebook):
     """Remove what a saved notebook should not hold: widget state, timings, papermill's notes.
 
     Widget state makes GitHub refuse to render the page, and can carry a person's uploaded photo.
-
-    Args:
-        notebook: An nbformat 4 notebook; changed in place.
-
-    Returns:
-        The same notebook.
     """
     notebook.metadata = {k: v for k, v in notebook.metadata.items() if k in KEPT_METADATA}
     notebook.metadata.get("language_info", {}).pop("version", None)
     for cell in notebook.cells:
-        kept = {k: v for k, v in cell.metadata.items() if k in KEPT_CELL_METADATA and v}
+        kept = {k: v for k, v in cell.metadata.items() if k in KEPT_CELL_METADATA}
         kept.get("jupyter", {}).pop("outputs_hidden", None)  # papermill writes it everywhere
         cell.metadata = {k: v for k, v in kept.items() if v}
         for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            if data.pop(WIDGET_VIEW, None):
-                data["text/plain"] = "(interactive: run this notebook to use it)"
+            if output.get("data", {}).pop(WIDGET_VIEW, None):
+                output.data["text/plain"] = "(interactive: run this notebook to use it)"
     return notebook

@@ -1,12 +1,10 @@
 """What is done to the committed notebooks: executed again, linked, and copied for exercises.
 
-The set-up cell and the "Open in Colab" badge come from one template here. Both depend on the
-project's address, which pyproject.toml alone holds: `make links` writes them.
+Set-up cell and badge depend on the project's address, which pyproject.toml alone holds.
 """
 
 import datetime
 import re
-import sys
 import tempfile
 from pathlib import Path
 
@@ -18,10 +16,7 @@ from cifar_utils.paths import notebooks_dir, project_root, read_project_table, w
 from cifar_utils.runs.run import NOTEBOOKS, STAGES
 from cifar_utils.runs.store import create_run
 
-ADDRESS_KEY = "Repository"
-BRANCH = "main"
 BADGE = re.compile(r"\n*^\[!\[Open in Colab\].*$", re.MULTILINE)
-SETUP_TITLE = "#@title Set-up"
 # Colab and Jupyter fold the cell away by these.
 SETUP_METADATA = {"cellView": "form", "jupyter": {"source_hidden": True}}
 # Only pip can run before the package is there. It installs the package alone; `set_up_colab` then
@@ -45,46 +40,32 @@ def list_notebooks():
     return [notebooks_dir() / f"{name}.ipynb" for name in NOTEBOOKS]
 
 
-def refresh_notebooks(stream=None):
+def _write(path, notebook):
+    return write_text(path, nbformat.writes(notebook) + "\n")
+
+
+def refresh_notebooks(show=print):
     """Execute all notebooks on CIFAR-10 in a new run, then replace the committed ones.
 
-    All are executed before the first is replaced, so that a failure leaves them as they were.
-
-    Args:
-        stream: Where progress is shown; None is stdout.
-
-    Returns:
-        The paths that were written.
-
-    Raises:
-        DataError: If CIFAR-10 cannot be had: what is committed should show it.
-        CifarError: If a notebook failed.
+    All are executed before the first is replaced: a failure (CifarError) leaves them as they were.
+    `show` is called with the name of each before it is executed.
     """
     name = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-quick"
     create_run(name, {"recipe": "quick", "dataset": "cifar10", "seed": 0})
     with tempfile.TemporaryDirectory() as folder, stop_on_signals():
         for path in list_notebooks():
-            print(f"{path.stem} …", file=stream or sys.stdout, flush=True)
+            show(f"{path.stem} …")
             parameters = {"run_name": name} if path.stem in STAGES else {"dataset": "cifar10"}
             try:
                 execute_notebook(path, Path(folder) / path.name, parameters)
             except (CellFailed, KernelDied) as error:
                 raise CifarError(f"{path.stem} failed; no notebook was changed. {error}") from error
         for path in list_notebooks():
-            executed = nbformat.read(Path(folder) / path.name, as_version=4)
-            write_text(path, nbformat.writes(remove_injected_cell(executed)) + "\n")
-    return list_notebooks()
+            _write(path, remove_injected_cell(nbformat.read(Path(folder) / path.name, 4)))
 
 
 def remove_injected_cell(notebook):
-    """Remove the cell that papermill injected, and count the executed cells without it.
-
-    Args:
-        notebook: An executed nbformat 4 notebook; changed in place.
-
-    Returns:
-        The same notebook.
-    """
+    """Remove the cell that papermill injected, and count the executed cells without it."""
     notebook.cells = [
         cell
         for cell in notebook.cells
@@ -100,25 +81,21 @@ def remove_injected_cell(notebook):
 
 
 def read_address():
-    """Read the project's address from pyproject.toml.
-
-    Returns:
-        `https://github.com/OWNER/NAME`, or "" while `[project.urls]` is empty.
+    """Read the project's address from pyproject.toml; "" while `[project.urls]` is empty.
 
     Raises:
-        CifarError: If it is anything else: Colab opens notebooks from GitHub by owner and name.
+        CifarError: If it is anything but GitHub's: Colab opens notebooks by owner and name.
     """
     urls = read_project_table().get("urls", {})
     if not urls:
         return ""
     found = re.fullmatch(
-        r"(https://github\.com/[\w-]+/[\w.-]+?)(\.git)?/?", urls.get(ADDRESS_KEY, ""), re.ASCII
+        r"(https://github\.com/[\w-]+/[\w.-]+?)(\.git)?/?", urls.get("Repository", ""), re.ASCII
     )
     if not found:
         raise CifarError(
-            f"[project.urls] in pyproject.toml holds {urls}; expected is one line, "
-            f'{ADDRESS_KEY} = "https://github.com/OWNER/NAME", or none. Colab opens notebooks from '
-            "GitHub only. Correct it, then run `make links` again."
+            f"[project.urls] in pyproject.toml holds {urls}; Colab needs one line, Repository ="
+            ' "https://github.com/OWNER/NAME", or none. Correct it, then run `make links` again.'
         )
     return found[1]
 
@@ -131,65 +108,39 @@ def render_setup(address):
     )
 
 
-def render_opening(source, stage, address):
-    """Return the first cell's source with the badge for `address` as its end, or without one."""
-    source = BADGE.sub("", source).rstrip()
-    if not address:
-        return source
-    place = address.replace("https://github.com/", "github/")
-    link = f"https://colab.research.google.com/{place}/blob/{BRANCH}/notebooks/{stage}.ipynb"
-    image = "https://colab.research.google.com/assets/colab-badge.svg"
-    return f"{source}\n\n[![Open in Colab]({image})]({link})"
-
-
 def link_notebook(notebook, stage, address):
-    """Write badge and set-up cell into a notebook.
-
-    Args:
-        notebook: An nbformat 4 notebook; changed in place.
-        stage: Its name, one of `runs.NOTEBOOKS`.
-        address: From `read_address`.
-
-    Returns:
-        The same notebook. Nothing else in it is touched.
-
-    Raises:
-        CifarError: If it has not exactly one set-up cell.
-    """
+    """Write badge and set-up cell into a notebook, which must have one set-up cell to replace."""
     setup = [cell for cell in notebook.cells if "set_up_colab()" in cell.source]
     if len(setup) != 1:
         raise CifarError(
-            f"{stage}.ipynb has {len(setup)} cells that call set_up_colab(); expected is one, the "
-            "set-up cell. Restore the notebook from git, then run `make links` again."
+            f"{stage}.ipynb has {len(setup)} cells that call set_up_colab(), not one. Restore the"
+            " notebook from git, then run `make links` again."
         )
     setup[0].source = render_setup(address)
     setup[0].metadata.update(SETUP_METADATA)
-    notebook.cells[0].source = render_opening(notebook.cells[0].source, stage, address)
+    first, colab = notebook.cells[0], "https://colab.research.google.com"
+    first.source = BADGE.sub("", first.source).rstrip()
+    if address:
+        place = address.replace("https://github.com/", "github/")
+        link = f"{colab}/{place}/blob/main/notebooks/{stage}.ipynb"
+        first.source += f"\n\n[![Open in Colab]({colab}/assets/colab-badge.svg)]({link})"
     return notebook
 
 
 def write_links(check=False):
-    """Bring badge and set-up cell of every notebook up to date with pyproject.toml.
+    """Bring badge and set-up cell of every notebook up to date; return the paths that changed.
 
-    Args:
-        check: Write nothing.
-
-    Returns:
-        The paths whose text changed, or would change.
-
-    Raises:
-        CifarError: If the address or a notebook is not what it should be; nothing was written.
+    With `check`, or where anything is not what it should be (CifarError), nothing is written.
     """
     address, changed = read_address(), {}
     for path in list_notebooks():
         text = path.read_text(encoding="utf-8")
         notebook = link_notebook(nbformat.reads(text, as_version=4), path.stem, address)
-        linked = nbformat.writes(notebook) + "\n"
-        if linked != text:
-            changed[path] = linked
+        if nbformat.writes(notebook) + "\n" != text:
+            changed[path] = notebook
     if not check:
-        for path, linked in changed.items():
-            write_text(path, linked)
+        for path, notebook in changed.items():
+            _write(path, notebook)
     return list(changed)
 
 
@@ -204,14 +155,9 @@ def list_solutions(notebook):
 
 
 def strip_notebook(notebook):
-    """Turn a notebook into a copy for exercises: to be written and run by the reader.
+    """Remove the folded solutions, all outputs, and the code of cells tagged `key`.
 
-    Args:
-        notebook: An nbformat 4 notebook; changed in place. It loses the folded solutions, all
-            outputs, and the code of cells tagged `key`, of which the first comment remains.
-
-    Returns:
-        The same notebook.
+    Of such a cell the first comment remains. The notebook is changed in place and returned.
     """
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -225,13 +171,9 @@ def strip_notebook(notebook):
 
 
 def write_exercises():
-    """Write the copy for exercises of every notebook into `exercises/`; returns the paths.
-
-    The folder is not committed: it would only repeat the notebooks.
-    """
-    written = []
-    for path in list_notebooks():
-        notebook = strip_notebook(nbformat.read(path, as_version=4))
-        target = project_root() / "exercises" / path.name
-        written.append(write_text(target, nbformat.writes(notebook) + "\n"))
-    return written
+    """Write a stripped copy of every notebook into `exercises/`, which is not committed."""
+    folder = project_root() / "exercises"
+    return [
+        _write(folder / path.name, strip_notebook(nbformat.read(path, as_version=4)))
+        for path in list_notebooks()
+    ]

@@ -46,47 +46,26 @@ class Interrupted(CifarError):
 
 
 def choose_stages(run, from_stage=None, only=None):
-    """Choose what to execute.
+    """Return the stages to execute: all from the first that `run` (or None) has not done.
 
-    Args:
-        run: An existing `Run`, or None for a new one.
-        from_stage: Begin of a stage's name, such as "04": it and all after it.
-        only: The same for one single stage.
-
-    Returns:
-        Names from `STAGES`; without `from_stage` and `only`, from the first that is not done.
-
-    Raises:
-        ParameterError: If no stage, or more than one, begins like this.
+    `from_stage` and `only` are the begin of a stage's name, such as "04": it and all after it, or
+    it alone. ParameterError if no stage, or more than one, begins like this.
     """
     asked = only or from_stage
     if asked is None:
-        if run is None:
-            return list(STAGES)
-        first = next((i for i, stage in enumerate(STAGES) if not run.is_done(stage)), len(STAGES))
-        return list(STAGES[first:])
+        done = [run is not None and run.is_done(stage) for stage in STAGES]
+        return list(STAGES[done.index(False) :]) if False in done else []
     found = [i for i, stage in enumerate(STAGES) if stage.startswith(asked)]
     if len(found) != 1:
         raise ParameterError(f"There is no single stage {asked!r}. {suggest(asked, STAGES)}")
-    return [STAGES[found[0]]] if only else list(STAGES[found[0] :])
+    return list(STAGES[found[0] : found[0] + 1 if only else None])
 
 
-def prepare_run(name, parameters, resume=False, rerun=False):
-    """Check everything that can be checked, then make or find the run.
+def prepare_run(name, parameters, existing=False):
+    """Check everything that can be checked, then make the run, or find an existing one to go on.
 
-    Args:
-        name: Run name, or "" for one made from date, time and recipe.
-        parameters: Parameters as the user gave them, by name.
-        resume: Whether to continue an existing run.
-        rerun: Whether part of an existing run is executed again.
-
-    Returns:
-        `(run, given)`: the `Run`, and the checked parameters for `run_pipeline`.
-
-    Raises:
-        ParameterError: If a parameter is not valid; nothing has been made by then.
-        RunError: If the run exists and should not, does not and should, or has other parameters.
-        ImageError, ModelError: If `image_path` is no image, or `model_path` no model.
+    Returns `(run, given)`: the `Run`, and the checked parameters for `run_pipeline`. Where anything
+    is wrong a CifarError says so, and nothing has been made.
     """
     given = check_parameters({"run_name": name or "", **parameters})
     given.pop("run_name")
@@ -98,13 +77,12 @@ def prepare_run(name, parameters, resume=False, rerun=False):
             if not Path(given[option]).exists():
                 raise ParameterError(f"There is no file {given[option]} ({option}).")
             check(given[option])  # now, and not in the last notebook
-    missing = [stage for stage in STAGES if not (notebooks_dir() / f"{stage}.ipynb").exists()]
-    if missing:
+    if missing := [stage for stage in STAGES if not _notebook(stage).exists()]:
         raise CifarError(
             f"{notebooks_dir()} does not hold {missing[0]}.ipynb: the pipeline runs the notebooks"
             " of the project's checkout. Call it from there."
         )
-    if not (resume or rerun):
+    if not existing:
         run = create_run(name, {"recipe": "quick", "dataset": "auto", "seed": 0} | given)
         return run, given
     if not name:
@@ -119,19 +97,19 @@ def prepare_run(name, parameters, resume=False, rerun=False):
 def run_pipeline(run, stages, changes=None, retrain=False, stream=None):
     """Execute stages of a run, one line an epoch, until all are done or something stops it.
 
-    Args:
-        run: A `Run` from `prepare_run`.
-        stages: Names from `STAGES`, in order.
-        changes: Parameters to note in the run first, from `prepare_run`.
-        retrain: Whether stage 03 starts anew instead of going on from its checkpoint.
-        stream: Where progress is printed; None is stdout.
+    `changes`, from `prepare_run`, are noted in the run first. With `retrain` stage 03 starts anew
+    instead of going on from its checkpoint. `stream` is where progress is printed: stdout.
 
     Raises:
-        CifarError: If a stage failed; says what happened, where the executed notebook is, and what
-            to do next. `run.json` says "failed".
-        Interrupted: After Ctrl-C, SIGTERM or SIGHUP; the kernel is gone by then, and `run.json`
-            says "interrupted".
+        CifarError: If a stage failed; says what happened and what to do next.
+        Interrupted: After Ctrl-C, SIGTERM or SIGHUP; the kernel is gone by then.
     """
+
+    def show(text):
+        """Print; a closed terminal, or a reader that has seen enough, does not stop the run."""
+        with contextlib.suppress(OSError, ValueError):
+            print(text, file=stream or sys.stdout, flush=True)
+
     with _lock(run), stop_on_signals():
         run.update(error=None, parameters=changes or {})
         for left in run.dir.rglob(".*"):  # of a process that was killed while it wrote
@@ -139,34 +117,29 @@ def run_pipeline(run, stages, changes=None, retrain=False, stream=None):
                 left.unlink(missing_ok=True)
         if retrain and "03_training" in stages:
             run.path("checkpoint.npz").unlink(missing_ok=True)
-        stream = stream or sys.stdout
         minutes, known_from = estimate_minutes(run, stages)
-        _show(f"About {max(1, round(minutes))} min, {known_from}.", stream)
+        show(f"About {max(1, round(minutes))} min, {known_from}.")
         for stage in stages:
-            _run_stage(run, stage, changes or {}, stream)
+            # A path of this machine is given, and is not in run.json.
+            parameters = run.parameters | (changes or {}) | {"run_name": run.name}
+            _run_stage(run, stage, parameters, show)
 
 
-def _run_stage(run, stage, changes, stream):
+def _run_stage(run, stage, parameters, show):
     """Execute one stage and note in the run how it ended; the notebook itself notes success."""
     label, started = f"[{STAGES.index(stage) + 1}/{len(STAGES)}] {stage}", time.monotonic()
-    epochs = []
+    last, how = [f"the start of {stage}"], "stopped"
 
     def show_epoch(line):
-        if EPOCH_LINE.match(line):
-            epochs.append(line)
-            _show(f"      {line}", stream)
+        last[0] = line
+        show(f"      {line}")
 
-    _show(label, stream)
-    how = "stopped"
+    show(label)
     try:
-        # A path of this machine is given, and is not in run.json.
-        parameters = _select(stage, run.parameters | changes | {"run_name": run.name})
-        target = run.path(f"notebooks/{stage}.ipynb")
-        execute_notebook(_notebook(stage), target, parameters, show_epoch)
+        _execute(stage, run.path(f"notebooks/{stage}.ipynb"), parameters, show_epoch)
         how = "done"
     except BaseException as error:
-        last = epochs[-1] if epochs else f"the start of {stage}"
-        told = _say_what_happened(run, stage, error, last)
+        told = _say_what_happened(run, stage, error, last[0])
         status = "interrupted" if isinstance(told, Interrupted) else "failed"
         with contextlib.suppress(Exception):  # the reason matters more than a note of it
             run.update(status=status, end=now_text(), error=str(told))
@@ -174,32 +147,30 @@ def _run_stage(run, stage, changes, stream):
             save_report(run)
         raise told from error
     finally:
-        took = format_clock(time.monotonic() - started)
-        _show(f"{label}: {how} after {took}", stream)
-
-
-def _show(text, stream):
-    """Print; a closed terminal, or a reader that has seen enough, does not stop the run."""
-    with contextlib.suppress(OSError, ValueError):
-        print(text, file=stream, flush=True)
+        show(f"{label}: {how} after {format_clock(time.monotonic() - started)}")
 
 
 def _notebook(stage):
     return notebooks_dir() / f"{stage}.ipynb"
 
 
-def _select(stage, given):
-    """Return those of the given parameters that a stage's notebook takes."""
+def _execute(stage, target, parameters, on_epoch):
+    """Execute a stage's notebook with those of the parameters that it takes."""
     import papermill
 
     known = papermill.inspect_notebook(str(_notebook(stage)))
-    return {name: value for name, value in given.items() if name in known}
+    taken = {name: value for name, value in parameters.items() if name in known}
+
+    def pass_on(line):
+        if EPOCH_LINE.match(line):
+            on_epoch(line)
+
+    execute_notebook(_notebook(stage), target, taken, pass_on)
 
 
 def _say_what_happened(run, stage, error, last):
     """Return the error that tells the user why a stage ended, with the next step."""
     resume = f"{backend_prefix(run.info)}python -m cifar_utils run --name {run.name} --resume"
-    executed = relative_to_project(run.path(f"notebooks/{stage}.ipynb"))
     if isinstance(error, KeyboardInterrupt):
         return Interrupted(
             f"Stopped in {stage}; every finished stage and epoch is kept. Continue: {resume}"
@@ -211,6 +182,7 @@ def _say_what_happened(run, stage, error, last):
             f" to go on as before: {resume}"
         )
     if isinstance(error, CellFailed):
+        executed = relative_to_project(run.path(f"notebooks/{stage}.ipynb"))
         return CifarError(
             f"{stage} failed. {error}\nThe cell and its traceback: {executed}\nOnce it is mended:"
             f" {resume}"
@@ -233,46 +205,39 @@ def _lock(run):
 
 
 def estimate_minutes(run, stages):
-    """Estimate how long stages of a run take on this machine.
+    """Estimate how long stages take here: `(minutes, words on what that is known from)`.
 
-    Args:
-        run: A `Run`; the epochs that its checkpoint holds are not counted.
-        stages: Names from `STAGES`.
-
-    Returns:
-        `(minutes, known_from)`: the second says in words what the first is known from.
+    An earlier run of the recipe on this machine tells; epochs in the checkpoint are not counted.
     """
     recipe, processor = run.recipe, detect_processor()
     images = run.info["dataset"]["n_train"]
-    seconds = dict.fromkeys(STAGES, OTHER_SECONDS)
     epoch = CORE_SECONDS[recipe.name] / processor.cores * images / 50_000
     if recipe.precision != "float32" and not processor.bf16:
         epoch *= FLOAT32_FACTOR
     known_from = f"a guess from {processor.cores} cores; `python -m cifar_utils doctor` measures it"
     for earlier in list_runs():
-        info = earlier.info
+        info, trained = earlier.info, earlier.info.get("recipe") or {}
         here = (info.get("device"), info.get("threads")) == (processor.name, processor.cores)
-        alike = (info.get("recipe") or {}).get("name") == recipe.name
-        if here and alike and info["dataset"]["n_train"] == images and earlier.name != run.name:
-            if "training" in info["seconds"]:
-                epoch = info["seconds"]["training"] / info["recipe"]["epochs"]
-                seconds |= {k: v for k, v in info["seconds"].items() if k in STAGES}
-                known_from = f"as in run {earlier.name}"
-                break
-    history = run.path("history.csv")
-    done = len(history.read_text(encoding="utf-8").splitlines()) - 1 if history.exists() else 0
-    seconds["03_training"] = OTHER_SECONDS + epoch * max(0, recipe.epochs - done)
-    return sum(seconds[stage] for stage in stages) / 60, known_from
+        alike = trained.get("name") == recipe.name and info["dataset"]["n_train"] == images
+        if here and alike and "training" in info["seconds"] and earlier.name != run.name:
+            epoch = info["seconds"]["training"] / trained["epochs"]
+            known_from = f"as in run {earlier.name}"
+            break
+    seconds = OTHER_SECONDS * len(stages)
+    if "03_training" in stages:
+        history = run.path("history.csv")
+        done = len(history.read_text(encoding="utf-8").splitlines()) - 1 if history.exists() else 0
+        seconds += epoch * max(0, recipe.epochs - done)
+    return seconds / 60, known_from
 
 
-def open_trained_run(stage, run_name="", dataset="auto", **given):
+def open_trained_run(stage, run_name="", **given):
     """Start a stage that needs trained weights, for a notebook that may be opened first.
 
     Args:
         stage: A name from `STAGES`: notebook 04's.
         run_name: A run's name; empty takes the newest run with weights. Where there is none,
             notebook 3 is executed first, with the recipe `quick`, and says so.
-        dataset: What notebook 3 trains on then.
         **given: The notebook's other parameters, to be checked.
 
     Returns:
@@ -282,35 +247,26 @@ def open_trained_run(stage, run_name="", dataset="auto", **given):
         RunError: If there is no run of that name, or it has no weights.
         CifarError: If notebook 3 failed.
     """
-    check_notebook(run_name=run_name, dataset=dataset, **given)
+    check_notebook(run_name=run_name, **given)
     if not run_name and latest_run_with_weights() is None:
         print("There is no trained network yet: notebook 3 trains one now (recipe quick).")
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "03_training.ipynb"
-            parameters = _select(target.stem, {"dataset": dataset, "demo": False})
             try:
-                execute_notebook(_notebook(target.stem), target, parameters, _print_epoch)
+                _execute(target.stem, target, {"demo": False}, print)
             except (CellFailed, KernelDied) as error:
                 raise CifarError(f"Notebook 3 failed: {error}. Open it and run it.") from None
-    return start_trained_run(stage, run_name, dataset=dataset, **given)
-
-
-def _print_epoch(line):
-    if EPOCH_LINE.match(line):
-        print(line)
+    return start_trained_run(stage, run_name, **given)
 
 
 def describe_result(run, seconds):
     """Say how a finished run ended: data set, accuracy with its interval, report."""
-    report = save_report(run)
-    metrics = run.read_json("metrics.json")
-    info = run.info["dataset"]
-    lines = [f"Run {run.name}: {format_clock(seconds)} in all"]
-    if info["name"] == "synthetic":
-        lines.append("Data set: SYNTHETIC DATA, not CIFAR-10 (see `python -m cifar_utils data`)")
-    else:
+    report, metrics, info = save_report(run), run.read_json("metrics.json"), run.info["dataset"]
+    data = "SYNTHETIC DATA, not CIFAR-10 (see `python -m cifar_utils data`)"
+    if info["name"] != "synthetic":
         kind = "the official archive" if info["official"] else "not the official archive"
-        lines.append(f"Data set: CIFAR-10 from {info['source']} ({kind})")
+        data = f"CIFAR-10 from {info['source']} ({kind})"
+    lines = [f"Run {run.name}: {format_clock(seconds)} in all", f"Data set: {data}"]
     if metrics:
         accuracy = metrics["accuracy"]
         lines.append(

@@ -9,11 +9,16 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from cifar_utils.apps.folders import PICTURE_SUFFIXES, is_hidden_name, is_picture_name
 from cifar_utils.errors import CifarError, ParameterError
 from cifar_utils.inference.images import MAX_BYTES
-from cifar_utils.paths import expand_home
+from cifar_utils.paths import atomic_path, expand_home
 
+# The formats that `inference.images` reads. A file that is named itself is tried whatever its name.
+PICTURE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .avif .heic .heif .gif .bmp .tif .tiff .ppm .pgm .pbm".split()
+)
+# Of archives made on macOS, of Synology's servers (thumbnails), and of what Windows has deleted.
+SYSTEM_FOLDERS = ("__macosx", "@eadir", "$recycle.bin")
 HEAT_SUFFIX = ".heat.png"
 STANDARD_INPUT = "-"
 # A spreadsheet computes a cell that begins like this; the wide forms are on Japanese keyboards.
@@ -22,53 +27,54 @@ FORMULA = re.compile(r"(?:^|(?<=[;\t\r\n])) *(?=[=+\-@\t\r\n＝＋－＠])")
 BYTE_ORDER_MARK = "\ufeff"  # without it Excel takes UTF-8 for the system's old code page
 
 
+def is_picture_name(name, suffixes=PICTURE_SUFFIXES) -> bool:
+    """Return whether a file of a folder is a photo to list, by its name without the folder."""
+    return not is_hidden_name(name) and Path(name).suffix.lower() in suffixes
+
+
+def is_hidden_name(name) -> bool:
+    """Return whether a file or folder is one that its system or an editor keeps out of sight.
+
+    Names that begin with a dot are, such as the `._x.jpg` that macOS writes beside each `x.jpg` on
+    other file systems (AppleDouble: metadata, no pixels).
+    """
+    return name.startswith(".") or name.casefold() in SYSTEM_FOLDERS
+
+
 def list_images(paths):
-    """List the images that paths name: files as they are, folders with all below them.
+    """List the images that paths name, as `(name, source)`: files, and all below folders, sorted.
 
-    Args:
-        paths: Files, folders and pipes; `-` is standard input.
-
-    Returns:
-        `(images, left_out)`. `images` are pairs `(name, source)`, those of a folder sorted. A path
-        that does not exist and a folder that cannot be opened are listed too: reading them says
-        what is wrong. `left_out` is a sentence on what the folders held besides, or empty.
-
-    Raises:
-        ParameterError: If a folder holds no image.
+    A path that does not exist and a folder that cannot be opened are listed too: reading them says
+    what is wrong. Second comes a sentence on what the folders held besides, or "". A folder without
+    an image is a ParameterError.
     """
     found, left_out = [], Counter()
+
+    def describe_left_out():
+        told = ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in left_out.items() if n)
+        return f"Left out of the folders: {told}." if told else ""
+
     for path in map(str, paths):
         if path == STANDARD_INPUT or _is_stream(path):
             found.append((path, _read_stream(path)))
         elif not os.path.isdir(expand_home(path)):
             found.append((path, path))  # as it was typed: a `Path` makes `https:/` of `https://`
         else:
-            inside = sorted(walk_folder(expand_home(path), left_out))
+            inside = sorted(_walk_folder(expand_home(path), left_out))
             if not inside:
                 raise ParameterError(
                     f"The folder {path} holds no image, going by the names: "
                     f"{', '.join(sorted(PICTURE_SUFFIXES))}. Give the files themselves."
-                    f" {_describe_left_out(left_out)}".rstrip()
+                    f" {describe_left_out()}".rstrip()
                 )
             found += [(str(image), image) for image in inside]
-    return found, _describe_left_out(left_out)
+    return found, describe_left_out()
 
 
-def _describe_left_out(left_out):
-    """Return one sentence on what was counted, or nothing."""
-    told = ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in left_out.items() if n)
-    return f"Left out of the folders: {told}." if told else ""
+def _walk_folder(folder, left_out):
+    """Yield the images of a folder and of all below it, and folders that cannot be opened.
 
-
-def walk_folder(folder, left_out):
-    """Yield the images of a folder and of all folders below it, linked ones included.
-
-    Args:
-        folder: Where to begin.
-        left_out: A `Counter` in which everything else is counted, by kind.
-
-    Yields:
-        Paths of images, and of folders that cannot be opened.
+    Everything else is counted in `left_out`, by kind.
     """
     # Links are followed after all folders that are really there, so that an image has its own path
     # and not that of a link; a folder that was visited ends every loop.
@@ -88,8 +94,7 @@ def walk_folder(folder, left_out):
             folders[:] = [name for name in folders if name not in hidden]
             waiting += [path for name in folders if os.path.islink(path := Path(parent, name))]
             for name in names:
-                kind = _other_kind(Path(parent, name))
-                if kind:
+                if kind := _other_kind(Path(parent, name)):
                     left_out[kind] += 1
                 else:
                     yield Path(parent, name)
@@ -100,7 +105,7 @@ def _other_kind(path):
     """Return what a file of a folder is if it is no image to classify, else nothing."""
     if path.suffix.lower() not in PICTURE_SUFFIXES:
         return "other file"
-    if not is_picture_name(path.name):
+    if is_hidden_name(path.name):
         return "hidden file"
     if path.name.endswith(HEAT_SUFFIX):
         return "heat map"
@@ -124,15 +129,7 @@ def _read_stream(path):
 
 
 def load_test_images(numbers, data=None):
-    """Return `(name, image)` pairs of test images by their numbers.
-
-    Args:
-        numbers: Whole numbers from 0 on.
-        data: A `data.Dataset`; None loads the one that is at hand.
-
-    Raises:
-        ParameterError: If there is no test image of that number.
-    """
+    """Return `(name, image)` pairs of test images of a `data.Dataset`, or of the one at hand."""
     if not numbers:
         return []
     if data is None:
@@ -151,17 +148,10 @@ def load_test_images(numbers, data=None):
 
 
 def classify(classifier, images, top=3, heat_maps=None):
-    """Classify images, dozens at a time; a bad one leaves the others alone.
+    """Classify `(name, source)` pairs, dozens at a time; a bad one leaves the others alone.
 
-    Args:
-        classifier: An `inference.Classifier`.
-        images: List of `(name, source)`.
-        top: How many classes to list.
-        heat_maps: A folder for heat maps, or None.
-
-    Yields:
-        `(row, problem)` in order: the row as `Prediction.to_dict` makes it, or with an `error`
-        where the image cannot be read; and what went wrong, or an empty text.
+    Yields `(row, problem)` in order: the row as `Prediction.to_dict` makes it, or with an `error`
+    where the image cannot be read; and what went wrong, or "". Heat maps go into that folder.
     """
     outcomes = classifier.predict_many((source for _, source in images), errors="return")
     for (name, source), outcome in zip(images, outcomes, strict=True):
@@ -171,7 +161,7 @@ def classify(classifier, images, top=3, heat_maps=None):
         row, problem = outcome.to_dict(name, top), ""
         if heat_maps:
             try:
-                row["heat_map"] = str(save_heat_map(classifier, source, name, heat_maps))
+                row["heat_map"] = str(_save_heat_map(classifier, source, name, Path(heat_maps)))
             except ParameterError as error:
                 problem = str(error)
         yield row, problem
@@ -201,46 +191,24 @@ def render_json(rows, classifier):
     return json.dumps(document, indent=2)  # ASCII: a file's name need not be valid Unicode
 
 
-def render_csv(rows, top):
-    """Return all rows as CSV for programs: names as they are, every text in quotes.
+def render_csv(rows, top, spreadsheet=False):
+    """Return rows of `Prediction.to_dict` as CSV with columns for `top` classes.
 
-    Args:
-        rows: Dicts as `Prediction.to_dict` makes them; of an image that could not be read, its
-            `picture` and `error`.
-        top: How many classes there are columns for.
+    Names stay as they are, for programs. For a spreadsheet a byte order mark comes first, and a
+    cell that would be computed begins with an apostrophe, which means "this is text".
     """
-    buffer = io.StringIO()
     # With every text in quotes, no separator or line break in a name begins another cell, also
     # where a program takes semicolons for separators.
-    writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writerow(_list_columns(top))
-    for row in rows:
-        writer.writerow(_list_cells(row, top))
-    return buffer.getvalue().rstrip("\n")
-
-
-def render_spreadsheet(rows, top):
-    """Return all rows as CSV for spreadsheets, where no name becomes a formula.
-
-    Args:
-        rows, top: As for `render_csv`.
-
-    Returns:
-        Text that begins with a byte order mark, for Excel. A cell that would be computed begins
-        with an apostrophe, which spreadsheets take for "this is text".
-    """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n")
-    writer.writerow(_list_columns(top))
-    for row in rows:
-        writer.writerow(_defuse(cell) for cell in _list_cells(row, top))
-    return BYTE_ORDER_MARK + buffer.getvalue()
-
-
-def _list_columns(top):
-    """Return the names of the columns of both kinds of CSV."""
+    buffer, end = io.StringIO(), "\r\n" if spreadsheet else "\n"
+    writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator=end)
     ranked = [f"{what}_{rank}" for rank in range(1, top + 1) for what in ("class", "probability")]
-    return ["picture", "unsure", *ranked, "error", "note"]
+    writer.writerow(["picture", "unsure", *ranked, "error", "note"])
+    for row in rows:
+        cells = _list_cells(row, top)
+        if spreadsheet:
+            cells = [FORMULA.sub(r"'\g<0>", c) if isinstance(c, str) else c for c in cells]
+        writer.writerow(cells)
+    return BYTE_ORDER_MARK + buffer.getvalue() if spreadsheet else buffer.getvalue().rstrip("\n")
 
 
 def _list_cells(row, top):
@@ -255,24 +223,10 @@ def _list_cells(row, top):
     return [name, unsure, *pairs, error, note]
 
 
-def _defuse(cell):
-    """Put an apostrophe wherever a spreadsheet would begin to compute."""
-    return FORMULA.sub(r"'\g<0>", cell) if isinstance(cell, str) else cell
-
-
-def save_heat_map(classifier, source, name, folder):
-    """Write the heat map over an image as `NAME.heat.png` into a folder; never over another file.
-
-    Returns:
-        The path.
-
-    Raises:
-        ParameterError: If it cannot be written there.
-    """
+def _save_heat_map(classifier, source, name, folder):
+    """Write the heat map over an image as `NAME.heat.png`, never over another file."""
     from cifar_utils.inference.explain import compute_heat_map, draw_heat_map
-    from cifar_utils.paths import atomic_path
 
-    folder = Path(folder)
     stem = Path(name).stem[:100]
     names = (f"{stem}{'' if count == 1 else f'-{count}'}{HEAT_SUFFIX}" for count in range(1, 10**6))
     drawn = draw_heat_map(source, compute_heat_map(classifier, source))

@@ -4,13 +4,17 @@ A single file that needs no network and no script.
 """
 
 import base64
+import contextlib
 import csv
 import os
 import re
 import shlex
 from pathlib import Path
 
-from cifar_utils.errors import CifarError
+import nbformat
+from nbformat import v4
+from PIL import Image
+
 from cifar_utils.paths import project_root, write_text
 from cifar_utils.runs.recipes import RECIPES
 from cifar_utils.runs.run import STAGES, backend_prefix, find_changes
@@ -46,7 +50,7 @@ def save_report(run) -> Path:
     from traitlets.config import Config
 
     problems = []
-    report = summarise_run(run, problems)
+    report = _summarise(run, problems)
     notebook = _collect_cells(run, problems)
     # "basic" is markup alone: the other templates name scripts on CDNs, and "lab" ignores a
     # figure's text alternative.
@@ -56,12 +60,12 @@ def save_report(run) -> Path:
     )
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     exporter.raw_template = TEMPLATE.read_text(encoding="utf-8")
-    report["problems"] = [shorten_paths(problem) for problem in problems]
+    report["problems"] = [_shorten_paths(problem) for problem in problems]
     page, _ = exporter.from_notebook_node(notebook, resources={"report": report})
     return write_text(run.path("report.html"), page)
 
 
-def summarise_run(run, problems: list) -> dict:
+def _summarise(run, problems) -> dict:
     """Gather what heads the page, as text; what cannot be read is added to `problems`."""
     info, metrics = (_read_json(run, name, problems) for name in ("run.json", "metrics.json"))
     dataset, recipe = info.get("dataset") or {}, info.get("recipe")
@@ -96,7 +100,7 @@ def summarise_run(run, problems: list) -> dict:
         "name": run.name,
         "status": status,
         "status_text": STATUS_TEXT.get(status, "run.json does not state how far the run came."),
-        "error": shorten_paths(str(info.get("error") or "")),
+        "error": _shorten_paths(str(info.get("error") or "")),
         "continue": f"{command} --resume",
         "synthetic": dataset.get("name") == "synthetic",
         "rows": {key: str(value) for key, value in rows.items() if value not in (None, "")},
@@ -111,32 +115,36 @@ def _describe(entry):
     return f"{value} (95\u00a0% interval {low} to {high})"
 
 
-def _read_json(run, name, problems):
+@contextlib.contextmanager
+def _reading(name, problems):
+    """Note in `problems` that a file is damaged, in whatever way: the rest is still shown."""
     try:
+        yield
+    except FileNotFoundError:
+        pass
+    except Exception as error:
+        problems.append(f"{name} cannot be read: {first_line(error)}")
+
+
+def _read_json(run, name, problems):
+    with _reading(name, problems):
         value = run.read_json(name)
         return value if isinstance(value, dict) else {}
-    except (OSError, ValueError, CifarError) as error:
-        problems.append(f"{name} cannot be read: {first_line(error)}")
-        return {}
+    return {}
 
 
 def _read_validation(run, problems):
     """Return the validation accuracy of the last epoch as text; "" without validation images."""
-    try:
-        with run.path("history.csv").open(encoding="utf-8", newline="") as file:
-            last = list(csv.DictReader(file))[-1]
-        return f"{100 * float(last['val_accuracy']):.2f}\u00a0% after epoch {last['epoch']}"
-    except (FileNotFoundError, IndexError, KeyError):
-        return ""
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        problems.append(f"history.csv cannot be read: {first_line(error)}")
-        return ""
+    with _reading("history.csv", problems), open(run.path("history.csv"), encoding="utf-8") as file:
+        for last in list(csv.DictReader(file))[-1:]:
+            if "val_accuracy" in last:
+                accuracy = 100 * float(last["val_accuracy"])
+                return f"{accuracy:.2f}\u00a0% after epoch {last['epoch']}"
+    return ""
 
 
 def _collect_cells(run, problems):
     """Return one notebook of all cells that the page shows."""
-    import nbformat
-
     paths = [run.path(f"notebooks/{stage}.ipynb") for stage in STAGES]
     paths = [path for path in paths if path.exists()]
     stopped = _read_json(run, "run.json", []).get("status") in ("failed", "interrupted")
@@ -147,58 +155,45 @@ def _collect_cells(run, problems):
         paths = [p for p in paths if p.stem.startswith("04") and p.stat().st_mtime >= written]
     cells = []
     for path in paths:
-        try:
-            notebook = nbformat.read(path, as_version=4)
-        except Exception as error:  # damaged in whatever way: the rest is still shown
-            problems.append(f"notebooks/{path.name} cannot be read: {first_line(error)}")
-            continue
-        title = [] if evaluated else [nbformat.v4.new_markdown_cell(f"# {path.stem}")]
-        cells += title + notebook.cells
+        with _reading(f"notebooks/{path.name}", problems):
+            found = nbformat.read(path, as_version=4).cells
+            cells += found if evaluated else [v4.new_markdown_cell(f"# {path.stem}"), *found]
     for cell in cells:
         for output in cell.get("outputs", []):
             _clean_output(output)
     if evaluated:
+        # A name that begins with a dot is what a killed process had not finished.
         cells = [*_read_figures(run, "training_curves" if cells else "[!.]*", problems), *cells]
-    return nbformat.v4.new_notebook(cells=cells)
+    return v4.new_notebook(cells=cells)
 
 
 def _clean_output(output):
     """Shorten the paths in one output's text; drop what would need a script."""
     if "text" in output:
-        output["text"] = shorten_paths(output["text"])
+        output["text"] = _shorten_paths(output["text"])
     if "traceback" in output:
-        output["traceback"] = [shorten_paths(line) for line in output["traceback"]]
+        output["traceback"] = [_shorten_paths(line) for line in output["traceback"]]
     for kind, content in list(output.get("data", {}).items()):
         if kind.startswith("text/"):
-            output["data"][kind] = shorten_paths(content)
+            output["data"][kind] = _shorten_paths(content)
         elif not kind.startswith("image/"):
             del output["data"][kind]
 
 
 def _read_figures(run, name, problems):
-    """Yield a cell for each of the run's saved figures, with its stored text alternative.
-
-    (A name that begins with a dot is what a killed process had not finished.)
-    """
-    import nbformat
-    from PIL import Image
-
+    """Yield a cell for each of the run's saved figures, with its stored text alternative."""
     for path in sorted(run.path("figures").glob(f"{name}.png")):
-        try:
+        with _reading(f"figures/{path.name}", problems):
             with Image.open(path) as image:
                 image.load()  # the text chunks may follow the pixels
                 alt = getattr(image, "text", {}).get("Description") or path.stem
-            data = base64.b64encode(path.read_bytes()).decode("ascii")
-        except (OSError, ValueError, SyntaxError) as error:
-            problems.append(f"figures/{path.name} cannot be read: {first_line(error)}")
-            continue
-        output = nbformat.v4.new_output(
-            "display_data", {"image/png": data}, metadata={"image/png": {"alt": alt}}
-        )
-        yield nbformat.v4.new_code_cell(outputs=[output])
+            data = {"image/png": base64.b64encode(path.read_bytes()).decode("ascii")}
+            metadata = {"image/png": {"alt": alt}}
+            output = v4.new_output("display_data", data, metadata=metadata)
+            yield v4.new_code_cell(outputs=[output])
 
 
-def shorten_paths(text: str) -> str:
+def _shorten_paths(text: str) -> str:
     """Take this machine's folders out of a text, so that a report can be passed on."""
     # First those that may hold spaces; the project is often inside the home folder.
     for folder, short in ((f"{project_root()}/", ""), (os.path.expanduser("~/"), "~/")):

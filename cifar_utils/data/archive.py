@@ -1,30 +1,28 @@
-"""Read the CIFAR-10 archive. Nothing is extracted, and nothing in it is run.
-
-The archive (or its extracted folder) holds five training batches, a test batch and the class names,
-each a Python 2 pickle. A pickle can name any function and have it called. The reader here knows
-arrays, plain containers, numbers and text, and refuses the rest. The classes that a pickle may name
-are the small ones below, never NumPy's own: a forged dtype could make NumPy take numbers for
-addresses.
+"""Inspect and read the CIFAR-10 archive. Nothing is extracted, and nothing in it is run.
 
 Layout: https://www.cs.toronto.edu/~kriz/cifar.html; Krizhevsky, "Learning Multiple Layers of
 Features from Tiny Images", 2009.
 """
 
+import errno
 import hashlib
 import io
 import pickle
 import re
 import tarfile
 import zlib
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from cifar_utils.errors import DataError
-from cifar_utils.paths import expand_home
+from cifar_utils.paths import atomic_path, cache_dir, check_free_space, expand_home
 
 ARCHIVE_NAME = "cifar-10-python.tar.gz"
 ARCHIVE_BYTES = 170_498_071
-ARCHIVE_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+# The fingerprint of the archive which the authors publish.
+OFFICIAL = "sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 FOLDER_NAME = "cifar-10-batches-py"
 
 META = "batches.meta"
@@ -45,87 +43,116 @@ MAX_MEMBER_BYTES = 64_000_000
 
 CLASS_NAMES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
 
+NO_ROOM = "Is the disk full? Free some space, or move the cache with CIFAR_CACHE_DIR."
 _REPLACE = f"Put a fresh copy of {ARCHIVE_NAME} there, or name another one with CIFAR10_PATH."
 
 
-def locate_archive(path):
-    """Find the archive or the extracted folder at a path.
+@dataclass(frozen=True)
+class Found:
+    """One place where CIFAR-10 was looked for."""
 
-    Args:
-        path: The archive, its extracted folder, or a folder that holds one of the two.
+    place: str  # in words
+    path: Path  # of the archive or the extracted folder; where neither was found, what was tried
+    size: int | None = None  # bytes; None if there is nothing usable
+    fingerprint: str = ""  # "sha256:…"
+    problem: str = ""  # why it cannot be used
 
-    Returns:
-        The absolute path of the archive (a file) or of the extracted folder.
+    @property
+    def official(self) -> bool:
+        """Whether it is the archive which the authors publish."""
+        return self.fingerprint == OFFICIAL
 
-    Raises:
-        DataError: If there is neither.
+
+def inspect_place(place, path):
+    """Look for the archive at a path, hash it, and return a `Found`.
+
+    The path may be the file, the extracted folder, or a folder with either. An extracted folder of
+    the official files has the fingerprint of the official archive.
     """
     path = expand_home(path).absolute()
+    problem = f"is not CIFAR-10: neither {ARCHIVE_NAME} nor {FOLDER_NAME} with its files is there"
     try:
-        for place in (path, path / ARCHIVE_NAME):
-            if place.is_file():
-                return place
+        for file in (path, path / ARCHIVE_NAME):
+            if file.is_file():
+                with open(file, "rb") as stream:
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                return Found(place, file, file.stat().st_size, f"sha256:{digest}")
         for folder in (path, path / FOLDER_NAME):
-            if any((folder / name).is_file() for name in MEMBERS):
-                return folder
+            present = [folder / name for name in MEMBERS if (folder / name).is_file()]
+            if len(present) == len(MEMBERS):
+                size = sum(file.stat().st_size for file in present)
+                return Found(place, folder, size, _hash_members(present))
+            if present:
+                missing = set(MEMBERS) - {file.name for file in present}
+                problem = f"is incomplete: {', '.join(sorted(missing))} missing"
         if not path.exists():
-            raise DataError(f"{path} does not exist. {_REPLACE}")
+            problem = "does not exist"
     except OSError as error:
-        raise DataError(f"{path} cannot be opened ({error.strerror}). {_REPLACE}") from error
-    raise DataError(
-        f"{path} is not CIFAR-10: neither {ARCHIVE_NAME} nor the files of {FOLDER_NAME}"
-        f" (data_batch_1, …) are in it. {_REPLACE}"
-    )
+        problem = f"cannot be opened ({error.strerror})"
+    return Found(place, path, problem=f"{path} {problem}. {_REPLACE}")
 
 
-def list_files(path):
-    """Return the files that make up a located archive: itself, or the members of the folder."""
-    if path.is_file():
-        return [path]
-    missing = [name for name in MEMBERS if not (path / name).is_file()]
-    if missing:
-        raise DataError(f"{path} is incomplete: {', '.join(missing)} missing. {_REPLACE}")
-    return [path / name for name in MEMBERS]
+def _hash_members(files):
+    """Return the fingerprint of an extracted folder, the official one if these are its files."""
+    sums = {}
+    for file in files:
+        with open(file, "rb") as stream:
+            sums[file.name] = hashlib.file_digest(stream, "md5").hexdigest()
+    if sums == MEMBERS:
+        return OFFICIAL
+    return f"sha256:{hashlib.sha256(''.join(sums.values()).encode()).hexdigest()}"
 
 
-def compute_fingerprint(path):
-    """Compute what identifies the content of a located archive.
+def arrays_path(fingerprint):
+    """Return where the arrays of a fingerprint are kept: pixels, then labels, as one row."""
+    return cache_dir() / "arrays" / f"cifar10-{fingerprint.removeprefix('sha256:')}.npy"
 
-    Returns:
-        "sha256:" and the hexadecimal SHA-256 of the archive. An extracted folder of the official
-        files has that of the official archive; any other folder, that of its files in order.
+
+def load_cached(fingerprint):
+    """Load the arrays of a fingerprint from the cache, as `read_archive` returns them, or None."""
+    n = len(BATCHES) * IMAGES_PER_BATCH
+    try:
+        row = np.load(arrays_path(fingerprint))
+    except (OSError, ValueError, EOFError):
+        return None
+    if row.dtype != np.uint8 or row.shape != (n * (np.prod(IMAGE_SHAPE) + 1),):
+        return None
+    return row[:-n].reshape(n, *IMAGE_SHAPE), row[-n:]
+
+
+def load_arrays(found):
+    """Load a `Found` without a problem, as `read_archive` does; from and into the cache.
+
+    Raises:
+        DataError: If the archive is damaged, or the disk is full.
+        CifarError: If the disk has no room for the cache.
     """
-    digest, official = hashlib.sha256(), path.is_dir()
-    for file in list_files(path):
-        md5 = hashlib.md5(usedforsecurity=False)
-        try:
-            with open(file, "rb") as stream:
-                while chunk := stream.read(1 << 20):
-                    digest.update(chunk)
-                    md5.update(chunk)
-        except OSError as error:
-            raise DataError(f"{file} cannot be read ({error.strerror}). {_REPLACE}") from error
-        official = official and md5.hexdigest() == MEMBERS[file.name]
-    return f"sha256:{ARCHIVE_SHA256 if official else digest.hexdigest()}"
-
-
-def is_official(fingerprint):
-    """Return whether a fingerprint is that of the archive which the authors publish."""
-    return fingerprint == f"sha256:{ARCHIVE_SHA256}"
+    arrays = load_cached(found.fingerprint)
+    if arrays is not None:
+        return arrays
+    needed = len(BATCHES) * IMAGES_PER_BATCH * (np.prod(IMAGE_SHAPE) + 2)
+    check_free_space(cache_dir(), needed, "the array cache of CIFAR-10")
+    images, labels = read_archive(found.path)
+    target = arrays_path(found.fingerprint)
+    try:
+        with atomic_path(target) as temporary:
+            np.save(temporary, np.concatenate([images.reshape(-1), labels]))
+    except OSError as error:
+        # Where nothing can be written, the next start takes 3 s longer without a cache.
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise DataError(f"Could not write {target} ({error}). {NO_ROOM}") from error
+    return images, labels
 
 
 def read_archive(path):
-    """Read and check all images and labels of a located archive.
-
-    Args:
-        path: The archive or the extracted folder, as `locate_archive` returns it.
+    """Read and check all images and labels of an archive or an extracted folder.
 
     Returns:
         `(images, labels)`: uint8 (60000, 32, 32, 3) and uint8 (60000,), the training images first.
 
     Raises:
-        DataError: If the file is damaged or cut short, a member is missing, a pickle holds anything
-            but arrays and plain values, or shapes, types or label counts are not CIFAR-10's.
+        DataError: If it is damaged, cut short or incomplete, if a pickle holds anything but arrays
+            and plain values, or if shapes, types or label counts are not CIFAR-10's.
     """
     n = IMAGES_PER_BATCH
     images = np.empty((len(BATCHES) * n, *IMAGE_SHAPE), np.uint8)
@@ -133,9 +160,18 @@ def read_archive(path):
     missing = list(MEMBERS)
     for name, content in _read_members(path):
         where = f"{path}, member {name}"
-        values = _unpickle(content, where)
+        try:
+            values = load_plain_pickle(content)
+        # A damaged or hostile pickle can raise nearly anything, MemoryError included.
+        except Exception as error:
+            raise DataError(
+                f"{where}: refused, since it is not a plain pickle of arrays, numbers and text"
+                f" ({str(error) or type(error).__name__}). {_REPLACE}"
+            ) from error
         if name == META:
-            _check_class_names(values, where)
+            names = _to_list(values.get("label_names"))
+            names = [n.decode("latin1") if isinstance(n, bytes) else n for n in names or ()]
+            _expect(tuple(names) == CLASS_NAMES, where, f"class names {names}", CLASS_NAMES)
         else:
             rows = slice(list(BATCHES).index(name) * n, (list(BATCHES).index(name) + 1) * n)
             images[rows], labels[rows] = _check_batch(values, where)
@@ -146,11 +182,11 @@ def read_archive(path):
 
 
 def _read_members(path):
-    """Yield `(name, content)` of the members of a located archive, each once."""
+    """Yield `(name, content)` of the members of an archive, each once."""
     if path.is_dir():
-        for file in list_files(path):
-            _expect_size(file.stat().st_size, f"{path}, member {file.name}")
-            yield file.name, file.read_bytes()
+        for name in MEMBERS:
+            _expect_size((path / name).stat().st_size, f"{path}, member {name}")
+            yield name, (path / name).read_bytes()
         return
     wanted = set(MEMBERS)
     try:
@@ -165,35 +201,11 @@ def _read_members(path):
             while tar.fileobj.read(1 << 20):
                 pass
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        # tarfile lists what every decompressor had to say, one line each.
-        reason = str(error).partition("\n")[0].rstrip(":")
+        reason = str(error).partition("\n")[0].rstrip(":")  # one line for each decompressor
         raise DataError(
             f"{path} is no tar archive, damaged or cut short ({reason}). It has"
             f" {path.stat().st_size:,} bytes, the official archive {ARCHIVE_BYTES:,}. {_REPLACE}"
         ) from error
-
-
-def _expect_size(size, where):
-    _expect(size <= MAX_MEMBER_BYTES, where, f"{size:,} bytes", f"at most {MAX_MEMBER_BYTES:,}")
-
-
-def _unpickle(content, where):
-    """Return the dictionary in a pickle, its keys as text."""
-    try:
-        values = load_plain_pickle(content)
-        return {k.decode() if isinstance(k, bytes) else k: v for k, v in values.items()}
-    # A damaged or hostile pickle can raise nearly anything, MemoryError included.
-    except Exception as error:
-        raise DataError(
-            f"{where}: refused, since it is not a plain pickle of arrays, numbers and text"
-            f" ({str(error) or type(error).__name__}). {_REPLACE}"
-        ) from error
-
-
-def _check_class_names(values, where):
-    names = _to_list(values.get("label_names"))
-    names = [n.decode("latin1") if isinstance(n, bytes) else n for n in names or ()]
-    _expect(tuple(names) == CLASS_NAMES, where, f"class names {_shorten(names)}", CLASS_NAMES)
 
 
 def _check_batch(values, where):
@@ -202,10 +214,10 @@ def _check_batch(values, where):
     found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
     _expect(found == f"uint8 ({n}, 3072)", where, f"images are {found}", f"uint8 ({n}, 3072)")
     listed = _to_list(labels)
-    found = _shorten(labels) if listed is None else f"{len(listed)} values"
+    found = repr(labels) if listed is None else f"{len(listed)} values"
     _expect(found == f"{n} values", where, f"labels are {found}", f"{n} whole numbers")
     wrong = [x for x in listed if type(x) is not int or not 0 <= x < len(CLASS_NAMES)]
-    _expect(not wrong, where, f"labels include {_shorten(wrong)}", "whole numbers from 0 to 9")
+    _expect(not wrong, where, f"labels include {wrong}", "whole numbers from 0 to 9")
     # Stored as all red, all green, all blue values of an image.
     return data.reshape(n, 3, 32, 32).transpose(0, 2, 3, 1), listed
 
@@ -217,35 +229,38 @@ def _to_list(values):
     return list(values) if isinstance(values, list | tuple) else None
 
 
-def _shorten(value, most=60):
-    """Show a value in a message, whatever its length."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= most else text[:most] + " …"
-
-
 def _expect(holds, where, found, expected):
     if not holds:
+        found = " ".join(found[:90].split()) + (" …" if len(found) > 90 else "")
         raise DataError(f"{where}: {found}, expected {expected}. {_REPLACE}")
 
 
+def _expect_size(size, where):
+    _expect(size <= MAX_MEMBER_BYTES, where, f"{size:,} bytes", f"at most {MAX_MEMBER_BYTES:,}")
+
+
 def load_plain_pickle(content):
-    """Read a pickle of arrays and plain values without running anything that is in it.
+    """Read a pickled dictionary of arrays and plain values without running anything in it.
 
     Args:
-        content: The bytes of a pickle, written by Python 2 or 3. Text that Python 2 wrote becomes
-            bytes.
+        content: The bytes of a pickle, written by Python 2 or 3.
 
     Returns:
-        The value; in a dictionary, arrays are read-only NumPy arrays.
+        The dictionary, its keys as text; arrays are read-only NumPy arrays.
 
     Raises:
         pickle.UnpicklingError: If it contains anything else. Damaged bytes can raise nearly any
             other exception.
     """
-    value = _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
-    if isinstance(value, dict):
-        return {k: v.value if isinstance(v, _Array) else v for k, v in value.items()}
-    return value
+    values = _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
+    return {
+        key.decode() if isinstance(key, bytes) else key: v.value if isinstance(v, _Array) else v
+        for key, v in values.items()
+    }
+
+
+# A pickle can name any function and have it called. Those that it may name are the small ones
+# below, never NumPy's own: a forged dtype could make NumPy take numbers for addresses.
 
 
 class _Array:

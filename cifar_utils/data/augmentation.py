@@ -14,31 +14,23 @@ class Augmentation:
     """Random rotation, shift, reduction and mirroring, as one projective transform per image.
 
     Before it, if `cutout` is set, a square of each image is painted over.
-
-    Attributes:
-        rotation: Largest angle in degrees, either way.
-        shift: Largest shift in each direction, as a share of the side.
-        flip: Whether half of the images are mirrored left to right.
-        alternating: Whether an image that is mirrored in one epoch is not in the next, so that two
-            epochs show both of its sides (Jordan, arXiv:2404.00498, section 3.6).
-        whole_pixels: Whether shifts are rounded to whole pixels, which blurs nothing. Pixels from
-            outside then mirror the image instead of repeating its edge. With a rotation or a
-            reduction, pixels are interpolated all the same.
-        zoom_out: Smallest size at which an image is shown, as a share of its own; 1 for none. An
-            object rarely fills a photo as it fills a thumbnail.
-        zoom_share: Share of the images that are reduced, by factors even in their logarithm.
-        cutout: Side in pixels of a square that is painted grey in every image, so that the network
-            cannot rely on one detail (DeVries and Taylor, arXiv:1708.04552; here always
-            whole, as in airbench96); 0 for none.
     """
 
-    rotation: float = 15.0
-    shift: float = 0.1
-    flip: bool = True
+    rotation: float = 15.0  # the largest angle in degrees, either way
+    shift: float = 0.1  # the largest in each direction, as a share of the side
+    flip: bool = True  # whether half of the images are mirrored left to right
+    # Whether an image that is mirrored in one epoch is not in the next, so that two epochs show
+    # both of its sides (Jordan, arXiv:2404.00498, section 3.6).
     alternating: bool = False
+    # Whether shifts are rounded to whole pixels, which blurs nothing. Pixels from outside then
+    # mirror the image instead of repeating its edge. A rotation or a reduction interpolates still.
     whole_pixels: bool = False
+    # The smallest size at which an image is shown, as a share of its own; 1 for none. An object
+    # rarely fills a photo as it fills a thumbnail. And the share of the images that are reduced.
     zoom_out: float = 1.0
     zoom_share: float = 0.3
+    # Side in pixels of a grey square in every image, so that the network cannot rely on one detail
+    # (DeVries and Taylor, arXiv:1708.04552; here always whole, as in airbench96); 0 for none.
     cutout: int = 0
 
     @property
@@ -127,12 +119,7 @@ def augment_images(images, transforms, augmentation):
 
 
 def choose_fill_mode(augmentation):
-    """Return which pixels come in from outside where pixels are interpolated.
-
-    Returns:
-        "reflect" (the image, mirrored about its edge) or, as in the original's generator,
-        "nearest" (the edge pixel).
-    """
+    """Return what comes in from outside: "reflect" or, as in the original, the "nearest" pixel."""
     return "reflect" if augmentation.whole_pixels else "nearest"
 
 
@@ -140,9 +127,8 @@ def gather_pixels(images, transforms):
     """Shift and mirror each image by whole pixels.
 
     Args:
-        images: (n, height, width, c), any type, square.
-        transforms: float32 (n, 8) without rotation and with whole-pixel shifts, as
-            `Augmentation.draw` makes them with `whole_pixels`.
+        images: (n, side, side, c), any type.
+        transforms: float32 (n, 8) without rotation and reduction; see `Augmentation.draw`.
 
     Returns:
         Array like `images`. Pixels from outside mirror the image about its edge pixel, which is
@@ -161,10 +147,7 @@ def gather_pixels(images, transforms):
 
 
 def _interpolate(images, transforms, fill_mode):
-    """Apply transforms with bilinear interpolation; uint8 in, float32 in [0, 1] out.
-
-    Equals `keras.ops.image.affine_transform` but for rounding.
-    """
+    """Apply transforms as `keras.ops.image.affine_transform`: uint8 in, float32 in [0, 1] out."""
     n, side, _, channels = images.shape
     y, x = np.indices((side, side), np.float32).reshape(2, 1, -1)
     a0, a1, a2, b0, b1, b2 = np.moveaxis(transforms[:, :6, None], 1, 0)

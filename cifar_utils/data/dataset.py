@@ -1,8 +1,7 @@
 """Load CIFAR-10, or draw the synthetic set where it cannot be had. Start with `load_dataset`.
 
-CIFAR-10 is looked for in the path given, else in `CIFAR10_PATH`; where neither is set in our cache,
-in the copies that Keras and torchvision leave, and on the web. An archive that you name is used if
-it reads well. One that was found by itself must be the official archive, bit for bit.
+An archive that you name is used if it reads well. One that was found by itself must be the official
+archive, bit for bit.
 """
 
 import hashlib
@@ -13,39 +12,41 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_utils.data import archive, cifar10, synthetic
-from cifar_utils.data.archive import CLASS_NAMES
-from cifar_utils.data.cifar10 import DATASET_NAMES, GET_CIFAR10, find_dataset, get_named
+from cifar_utils.data import archive, synthetic
+from cifar_utils.data.archive import CLASS_NAMES, Found, inspect_place
+from cifar_utils.data.download import OFFICIAL_URL, download_archive
 from cifar_utils.errors import CifarError, DataError, ParameterError
-from cifar_utils.paths import project_root, read_variable, relative_to_project
+from cifar_utils.paths import (
+    cache_dir,
+    expand_home,
+    project_root,
+    read_variable,
+    relative_to_project,
+)
 from cifar_utils.text import suggest
 
+DATASET_NAMES = ("auto", "cifar10", "synthetic")
+# What to do to have CIFAR-10, in one sentence.
+GET_CIFAR10 = (
+    f"To have CIFAR-10, download {OFFICIAL_URL} (170 MB) on any machine and set CIFAR10_PATH to the"
+    " file, or put it into data/ in the project's folder."
+)
 TITLES = {"cifar10": "CIFAR-10", "synthetic": "SYNTHETIC DATA (not CIFAR-10)"}
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and labels, and where they come from. The arrays are read-only.
+    """Images and labels, and where they come from. The arrays are read-only."""
 
-    Attributes:
-        name: "cifar10" or "synthetic".
-        train_images: uint8 (n, 32, 32, 3), and `test_images` likewise.
-        train_labels: int64 (n,), indices into `class_names`, and `test_labels` likewise.
-        source: Path of the archive, or the module that drew the images.
-        fingerprint: "sha256:…", of the archive or of the drawn bytes.
-        official: Whether this is CIFAR-10 as its authors publish it.
-        note: Where it was found, or why it is the synthetic set.
-    """
-
-    name: str
-    train_images: np.ndarray = field(repr=False)
-    train_labels: np.ndarray = field(repr=False)
+    name: str  # "cifar10" or "synthetic"
+    train_images: np.ndarray = field(repr=False)  # uint8 (n, 32, 32, 3)
+    train_labels: np.ndarray = field(repr=False)  # int64 (n,), indices into `class_names`
     test_images: np.ndarray = field(repr=False)
     test_labels: np.ndarray = field(repr=False)
-    source: str
-    fingerprint: str
-    official: bool
-    note: str = ""
+    source: str  # path of the archive, or the module that drew the images
+    fingerprint: str  # "sha256:…", of the archive or of the drawn bytes
+    official: bool  # whether this is CIFAR-10 as its authors publish it
+    note: str = ""  # where it was found, or why it is the synthetic set
     class_names: tuple[str, ...] = field(default=CLASS_NAMES, repr=False)
 
     @property
@@ -59,35 +60,23 @@ class Dataset:
 
     def to_json(self) -> dict:
         """Return what a run notes of its data set; no path of this machine is in it."""
-        path = Path(self.source)
-        inside = path.is_absolute() and path.is_relative_to(project_root())
-        return {
-            "name": self.name,
-            "source": relative_to_project(path) if inside else path.name,
-            "fingerprint": self.fingerprint,
-            "official": self.official,
-            "note": self.note,
-            "n_train": len(self.train_images),
-            "n_test": len(self.test_images),
-        }
+        inside = Path(self.source).is_relative_to(project_root())
+        source = relative_to_project(self.source) if inside else Path(self.source).name
+        plain = {name: getattr(self, name) for name in ("fingerprint", "official", "note")}
+        counts = {"n_train": len(self.train_images), "n_test": len(self.test_images)}
+        return {"name": self.name, "source": source, **plain, **counts}
 
     def describe(self) -> str:
         """Say what was loaded: one line, or for the synthetic set a banner."""
         counts = f"{len(self.train_labels):,} training and {len(self.test_labels):,} test images"
         if self.name == "synthetic":
             counts += ", drawn by this project. Results on them say nothing about CIFAR-10."
-            return _draw_box(self.title, counts, *self.note.split("\n"))
+            told = (self.title, counts, *self.note.split("\n"))
+            lines = [line for part in told for line in textwrap.wrap(part, 88)]
+            return "\n".join(["━" * 88, *lines, "━" * 88])
         kind = "official" if self.official else "reads well, but is not the official archive"
         where = f"{Path(self.source).name} ({self.note})"
         return f"{self.title}: {counts} from {where}; {kind}; {self.fingerprint[:19]}…"
-
-
-def _draw_box(*paragraphs, width=88):
-    wrapped = [textwrap.wrap(text, width, break_on_hyphens=False) for text in paragraphs]
-    lines = [line for paragraph in wrapped for line in (*paragraph, "")][:-1]
-    width = max(len(line) for line in lines)
-    bar = "━" * (width + 2)
-    return "\n".join([f"┏{bar}┓", *(f"┃ {line:<{width}} ┃" for line in lines), f"┗{bar}┛"])
 
 
 def load_dataset(name: str = "auto", path: str | os.PathLike | None = None) -> Dataset:
@@ -115,20 +104,18 @@ def load_dataset(name: str = "auto", path: str | os.PathLike | None = None) -> D
         name = read_variable("CIFAR_DATASET", DATASET_NAMES) or "auto"
     if name == "synthetic":
         return _draw_synthetic("You asked for it (the parameter dataset, or CIFAR_DATASET).")
-    if named := get_named(path):
-        return _read(*named)
-    dataset = _load_from_machine()
+    dataset = _find_cifar10(path)
     if dataset is not None:
         return dataset
     try:
-        return _read("downloaded", cifar10.download_archive())
+        return _read(inspect_place("downloaded", download_archive()))
     except CifarError as error:
         if name == "cifar10":
             raise DataError(f"CIFAR-10 is not on this machine. {error} {GET_CIFAR10}") from error
         return _draw_synthetic(f"CIFAR-10 is not on this machine. {error}\n{GET_CIFAR10}")
 
 
-def load_local_dataset() -> "Dataset | None":
+def load_local_dataset() -> Dataset | None:
     """Load what `load_dataset()` would, if that needs neither a download nor a drawn stand-in.
 
     Returns:
@@ -140,34 +127,33 @@ def load_local_dataset() -> "Dataset | None":
     """
     if read_variable("CIFAR_DATASET", DATASET_NAMES) == "synthetic":
         return load_dataset("synthetic")
-    named = get_named(None)
-    return _read(*named) if named else _load_from_machine()
+    return _find_cifar10()
 
 
-def _load_from_machine():
-    """Load the official CIFAR-10 from our cache or another tool's copy; None if there is none."""
-    official = f"sha256:{archive.ARCHIVE_SHA256}"
-    arrays = cifar10.load_cached(official)
-    if arrays is not None:
-        return _make_cifar10(*arrays, official, archive.ARCHIVE_NAME, "in our cache")
-    for found in find_dataset():
-        # A copy that only looks right must not stand in the way of the next one.
-        if found.official:
-            return _read(found.place, found.path)
-    return None
+def _find_cifar10(path=None):
+    """Load what is named, else the official CIFAR-10 of this machine; None if there is none."""
+    if named := _get_named(path):
+        return _read(inspect_place(*named))
+    if (arrays := archive.load_cached(archive.OFFICIAL)) is not None:
+        return _make_cifar10(arrays, archive.ARCHIVE_NAME, archive.OFFICIAL, "in our cache")
+    # A copy that only looks right must not stand in the way of the next one.
+    found = next((found for found in find_dataset() if found.official), None)
+    return found and _read(found)
 
 
-def _read(place, path):
-    path = archive.locate_archive(path)
-    return _make_cifar10(*cifar10.load_arrays(path), str(path), place)
+def _read(found):
+    if found.problem:
+        raise DataError(found.problem)
+    arrays = archive.load_arrays(found)
+    return _make_cifar10(arrays, str(found.path), found.fingerprint, found.place)
 
 
-def _make_cifar10(images, labels, fingerprint, source, note):
-    n_train = (len(archive.BATCHES) - 1) * archive.IMAGES_PER_BATCH
-    labels = labels.astype(np.int64)
+def _make_cifar10(arrays, source, fingerprint, note):
+    images, labels = arrays[0], arrays[1].astype(np.int64)
     images.flags.writeable = labels.flags.writeable = False
+    n_train = (len(archive.BATCHES) - 1) * archive.IMAGES_PER_BATCH
     splits = (images[:n_train], labels[:n_train], images[n_train:], labels[n_train:])
-    return Dataset("cifar10", *splits, source, fingerprint, archive.is_official(fingerprint), note)
+    return Dataset("cifar10", *splits, source, fingerprint, fingerprint == archive.OFFICIAL, note)
 
 
 def _draw_synthetic(why):
@@ -177,3 +163,66 @@ def _draw_synthetic(why):
         digest.update(array)
     source = f"cifar_utils.data.synthetic, seed {synthetic.SEED}"
     return Dataset("synthetic", *splits, source, f"sha256:{digest.hexdigest()}", False, why)
+
+
+def _get_named(path):
+    """Return `(place, path)` of what the caller or `CIFAR10_PATH` names, or None."""
+    if path:
+        return "the path given", path
+    named = read_variable("CIFAR10_PATH")
+    return ("CIFAR10_PATH", named) if named else None
+
+
+def find_dataset(path: str | os.PathLike | None = None) -> list[Found]:
+    """Look for CIFAR-10: what is named, our cache, the copies of Keras and torchvision.
+
+    Nothing is downloaded. `path` is as for `load_dataset`.
+    """
+    keras = expand_home(read_variable("KERAS_HOME") or "~/.keras") / "datasets"
+    folder, target = archive.FOLDER_NAME, f"{archive.FOLDER_NAME}-target"
+    names = (f"{target}_archive", target, f"{folder}.tar.gz", folder, archive.ARCHIVE_NAME)
+    places = [named] if (named := _get_named(path)) else []
+    places += [("our cache", cache_dir() / archive.ARCHIVE_NAME)]
+    places += [("Keras's cache", keras / name) for name in names]
+    for root in dict.fromkeys((project_root(), Path.cwd())):
+        for name in (archive.ARCHIVE_NAME, folder):
+            places.append(("torchvision's folder data", root / "data" / name))
+    return [inspect_place(*place) for place in places]
+
+
+def describe_sources(path: str | os.PathLike | None = None) -> str:
+    """Tell in some lines what was found and where, what was not, and what "auto" will load.
+
+    Nothing is downloaded, and no archive is unpacked. `path` is as for `load_dataset`.
+    """
+    places = find_dataset(path)
+    lines, missing = [], ["Looked for, not there:"]
+    for found in places:
+        where = f"{found.place}: {found.path}"
+        if found.fingerprint:
+            official = "the official archive" if found.official else "not the official archive"
+            cached = "" if archive.arrays_path(found.fingerprint).exists() else "not "
+            lines.append(f"Found: {where}, {found.size / 1e6:.1f} MB")
+            lines.append(f"  {official}, {cached}in the array cache, {found.fingerprint}")
+        elif os.path.exists(found.path):
+            lines.append(f"Cannot be used: {found.place}: {found.problem}")
+        else:
+            missing.append(f"  {where}")
+    lines = [*(lines or ["No copy of CIFAR-10 was found."]), *missing]
+    asked = read_variable("CIFAR_DATASET", DATASET_NAMES) or "auto"
+    official = next((found for found in places if found.official), None)
+    if asked != "auto":
+        choice = f"{asked}, since CIFAR_DATASET says so. Unset it for CIFAR-10."
+    elif _get_named(path):
+        named = places[0]
+        choice = f"nothing. Correct {named.place}." if named.problem else named.path
+    elif archive.arrays_path(archive.OFFICIAL).exists():
+        choice = "the official CIFAR-10 from the array cache"
+    elif official:
+        choice = official.path
+    else:
+        choice = (
+            "the download, or the synthetic data set if no source answers. To use a copy that is"
+            f" not the official one, set CIFAR10_PATH to it.\n{GET_CIFAR10}"
+        )
+    return "\n".join([*lines, f'"auto" loads: {choice}'])

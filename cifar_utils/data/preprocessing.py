@@ -1,8 +1,7 @@
-"""From uint8 images to batches: scaling, one-hot labels, the split, the augmentation. NumPy only.
+"""From uint8 images to batches: scaling, one-hot labels, the split, the plan of an epoch.
 
-Randomness is a function of seed and epoch alone: the plan of an epoch (the order of the images,
-and how each is moved) is drawn in NumPy before the epoch starts. So a run that was killed
-continues exactly, and every backend is given the same batches.
+Randomness is a function of seed and epoch alone, drawn in NumPy before the epoch starts: a run that
+was killed continues exactly, and every backend is given the same batches.
 """
 
 import dataclasses
@@ -50,10 +49,8 @@ def one_hot(labels, num_classes=10):
     """
     labels = np.asarray(labels).reshape(-1)
     if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
-        raise ValueError(
-            f"Labels must lie in 0..{num_classes - 1}, but run from {labels.min()} to"
-            f" {labels.max()}."
-        )
+        found = f"run from {labels.min()} to {labels.max()}"
+        raise ValueError(f"Labels must lie in 0..{num_classes - 1}, but {found}.")
     return np.eye(num_classes, dtype=np.float32)[labels]
 
 
@@ -96,19 +93,12 @@ def _rng(seed, *stream):
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What notebook 02 decides and notebook 03 uses: the contents of `preprocessing.json`.
+    """What notebook 02 decides and notebook 03 uses: the contents of `preprocessing.json`."""
 
-    Attributes:
-        seed: Seed of the split, the order and the augmentation.
-        val_fraction: Share held out for validation.
-        augmentation: An `Augmentation`.
-        sizes: Side of the training images in each epoch; the last entry holds for all later ones.
-    """
-
-    seed: int
-    val_fraction: float
+    seed: int  # of the split, the order and the augmentation
+    val_fraction: float  # share held out for validation
     augmentation: Augmentation
-    sizes: tuple[int, ...] = (IMAGE_SIZE,)
+    sizes: tuple[int, ...] = (IMAGE_SIZE,)  # of the images in each epoch; the last one holds on
 
     @classmethod
     def from_recipe(cls, recipe, seed):
@@ -121,9 +111,9 @@ class Preprocessing:
     @classmethod
     def from_json(cls, saved):
         """Read what `to_json` wrote."""
-        augmentation = Augmentation(**saved["augmentation"])
         sizes = tuple(saved.get("sizes", (IMAGE_SIZE,)))
-        return cls(saved["seed"], saved["val_fraction"], augmentation, sizes)
+        parts = {"augmentation": Augmentation(**saved["augmentation"]), "sizes": sizes}
+        return cls(**{**saved, **parts})
 
     def to_json(self):
         """Return a JSON-ready dict."""
@@ -149,8 +139,7 @@ def spread_sizes(shares, epochs):
         epochs: Passes over the training images.
 
     Returns:
-        A tuple of `epochs` sides. An epoch has the size that its middle falls into; the last one
-        has the last size, however few there are.
+        A tuple of `epochs` sides: those that the epochs' middles fall into, and the last one last.
     """
     ends = np.cumsum([share for _, share in shares])
     middles = (np.arange(epochs) + 0.5) / epochs

@@ -1,12 +1,7 @@
 """A data set that needs no download: CIFAR-10's ten classes as small drawn images.
 
-It stands in for CIFAR-10 where that cannot be had, so that every notebook and every test runs
-anywhere. It has CIFAR-10's shapes, types and class order, but 5,000 + 1,000 images, and it is
-far easier: a number measured on it says nothing about CIFAR-10.
-
-An image is a figure (`drawings.FIGURES`) in random colours, moved, turned, stretched and mirrored,
-in front of a random scene. No single pixel tells the class, so a linear classifier fails where a
-convolutional network does not.
+It has CIFAR-10's shapes, types and class order, but 5,000 + 1,000 images, and it is far easier: a
+number measured on it says nothing about CIFAR-10. No single pixel tells the class.
 """
 
 import functools
@@ -65,14 +60,11 @@ def make_synthetic(seed=SEED, n_train=N_TRAIN, n_test=N_TEST):
         (n,), read-only, with every class equally frequent in both.
     """
     rng = np.random.default_rng(seed)
-    labels = np.concatenate([_balanced_labels(n, rng) for n in (n_train, n_test)])
+    balanced = (np.arange(n, dtype=np.int64) % len(FIGURES) for n in (n_train, n_test))
+    labels = np.concatenate([rng.permutation(part) for part in balanced])
     images = _draw_images(labels, rng)
     images.flags.writeable = labels.flags.writeable = False
     return images[:n_train], labels[:n_train], images[n_train:], labels[n_train:]
-
-
-def _balanced_labels(n, rng):
-    return rng.permutation(np.arange(n, dtype=np.int64) % len(FIGURES))
 
 
 def _draw_images(labels, rng):
@@ -84,26 +76,19 @@ def _draw_images(labels, rng):
     clutter = _clutter(len(labels), rng)
     images = np.empty((len(labels), SIZE, SIZE, 3), np.uint8)
     for index, parts in _placed_figures(labels, rng):
-        picture = Image.fromarray(scenes[index]).resize(
-            (DRAWN_SIZE, DRAWN_SIZE), Image.Resampling.NEAREST
-        )
-        draw = ImageDraw.Draw(picture)
+        image = Image.fromarray(scenes[index])
+        image = image.resize((DRAWN_SIZE, DRAWN_SIZE), Image.Resampling.NEAREST)
+        draw = ImageDraw.Draw(image)
         for box, colour in clutter[index]:
             draw.ellipse(box, fill=colour)
-        fills = colours[index]
         for role, corners in parts:
-            draw.polygon(corners, fill=fills[role])
-        images[index] = picture.reduce(2)
+            draw.polygon(corners, fill=colours[index][role])
+        images[index] = image.reduce(2)
     return _light_and_noise(images, rng)
 
 
 def _choose_colours(labels, rng):
-    """Choose a colour per image and role.
-
-    Returns:
-        The colours as nested lists [n][role] of (r, g, b), and the lightness of the main colour
-        as floats (n,) from 0 to 255.
-    """
+    """Return colours as lists [n][role] of (r, g, b), and the main ones' lightness (n,)."""
     n = len(labels)
     colours = np.empty((n, len(ROLES), 3))
     colours[:] = rng.integers(20, 236, (n, len(ROLES), 3))
@@ -158,12 +143,7 @@ def _clutter(n, rng, most=3):
 
 
 def _placed_figures(labels, rng):
-    """Place a figure in every image.
-
-    Yields:
-        `(index, parts)` with `parts` a list of `(role, corners)`: the role as an index into
-        `ROLES`, the corners as a flat list of pixel coordinates in the drawn size.
-    """
+    """Yield `(index, parts)` of every image: the figure's roles, and its corners in pixels."""
     variant = rng.integers(0, 2**31, len(labels))
     for label, figures in enumerate(FIGURES.values()):
         for number, figure in enumerate(figures):

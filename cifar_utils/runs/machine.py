@@ -4,7 +4,6 @@ import math
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,8 +70,6 @@ def find_nvidia_gpus() -> list[str]:
 
 def run_quietly(*command) -> str:
     """Return a command's output, or nothing if it is not there, fails or hangs."""
-    if not shutil.which(command[0]):
-        return ""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
         return done.stdout.strip() if done.returncode == 0 else ""

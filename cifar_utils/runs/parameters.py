@@ -1,7 +1,7 @@
 """Every parameter of the notebooks: its type, its range, its help text. Written once, here.
 
-The notebooks' parameter cells repeat name, type and help (`papermill --help-notebook` shows
-them), and a test compares the two. `None` in a notebook means "the recipe's own value".
+The parameter cells repeat name, type and help, and a test compares the two. `None` in a notebook
+means "the recipe's own value".
 """
 
 import ast
@@ -14,24 +14,14 @@ from cifar_utils.errors import ParameterError
 from cifar_utils.text import suggest
 
 RECIPE_NAMES = ("quick", "fast", "accurate", "baseline")
-SCHEDULE_NAMES = ("code", "prose", "cosine", "linear")
-PRECISION_NAMES = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """What one parameter accepts.
+    """What one parameter accepts."""
 
-    Attributes:
-        type: `int`, `float`, `bool` or `str`.
-        help: One line; without `#`, `=` and `|`, which papermill's reader cannot read.
-        low: Smallest value accepted, or None.
-        high: Largest value accepted, or None.
-        choices: The only values accepted, or None.
-    """
-
-    type: type
-    help: str
+    type: type  # int, float, bool or str
+    help: str  # one line without `#`, `=` and `|`, which papermill's reader cannot read
     low: float | None = None
     high: float | None = None
     choices: tuple | None = None
@@ -63,12 +53,14 @@ PARAMETERS = {
     "batch_size": Parameter(int, "images per step", 1, 10_000),
     "learning_rate": Parameter(float, "largest step size", 1e-7, 10),
     "schedule": Parameter(
-        str, "code or prose (the original), cosine or linear", choices=SCHEDULE_NAMES
+        str,
+        "code or prose (the original), cosine or linear",
+        choices=("code", "prose", "cosine", "linear"),
     ),
     "precision": Parameter(
         str,
         "auto, float32 or bfloat16; auto takes the faster one",
-        choices=PRECISION_NAMES,
+        choices=("auto", "float32", "bfloat16"),
     ),
     "deterministic": Parameter(
         bool, "same seed and machine give the same history, byte for byte (with TensorFlow)"
@@ -104,23 +96,17 @@ def check_notebook(**given):
     Raises:
         ParameterError: If a name, type or value is not valid.
     """
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     for source in shell.user_ns.get("In", []) if shell else []:
         if source.startswith("# Parameters\n"):  # how papermill begins the cell that it injects
-            for node in ast.parse(source).body:
-                for target in getattr(node, "targets", []):
-                    if INJECTED_BY_PAPERMILL.fullmatch(target.id):
-                        continue
-                    _check_taken(target.id, given)
+            nodes = ast.walk(ast.parse(source))
+            stored = (n.id for n in nodes if isinstance(n, ast.Name) and n.id not in given)
+            for name in stored:
+                if not INJECTED_BY_PAPERMILL.fullmatch(name):
+                    check_parameter(name, None)  # a name that no notebook takes
+                    told = suggest(name, given)
+                    raise ParameterError(f"This notebook takes no parameter {name!r}. {told}")
     return check_parameters(given)
-
-
-def _check_taken(name, given):
-    """Refuse a parameter that does not exist, or that this notebook does not take."""
-    check_parameter(name, None)
-    if name not in given:
-        raise ParameterError(f"This notebook takes no parameter {name!r}. {suggest(name, given)}")
 
 
 def check_parameters(given):
@@ -134,7 +120,7 @@ def check_parameters(given):
 
     Raises:
         ParameterError: For an unknown name (with the nearest valid one), a wrong type, or a value
-            out of range. Nothing has been started by then.
+            out of range.
     """
     return {name: check_parameter(name, value) for name, value in given.items()}
 
@@ -148,11 +134,7 @@ def check_parameter(name, value):
     parameter = PARAMETERS[name]
     value = _convert(name, parameter, value)
     if parameter.choices and value not in parameter.choices:
-        raise ParameterError(
-            f"There is no {name} {value!r}. {suggest(value, parameter.choices)}"
-            if value
-            else f"{name} is empty. Valid: {', '.join(parameter.choices)}."
-        )
+        raise ParameterError(f"There is no {name} {value!r}. {suggest(value, parameter.choices)}")
     # Written so that NaN, which compares false with everything, is refused too.
     if parameter.low is not None and not parameter.low <= value <= parameter.high:
         raise ParameterError(f"{name} must be {parameter.describe()}, not {value!r}.")
@@ -167,10 +149,10 @@ def _convert(name, parameter, value):
     """Return `value` as its parameter's type, or say what was expected."""
     wrong = ParameterError(f"{name} must be {parameter.describe()}, not {value!r}.")
     if parameter.type is bool:
-        word = str(value).lower()
-        if word not in TRUE_WORDS + FALSE_WORDS:
+        words = dict.fromkeys(TRUE_WORDS, True) | dict.fromkeys(FALSE_WORDS, False)
+        if str(value).lower() not in words:
             raise wrong
-        return word in TRUE_WORDS
+        return words[str(value).lower()]
     # bool is a subclass of int: True would pass for 1 epoch.
     if isinstance(value, bool) or (parameter.type is str and not isinstance(value, str)):
         raise wrong

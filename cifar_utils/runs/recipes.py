@@ -9,80 +9,42 @@ from cifar_utils.runs.parameters import check_parameters
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides what a training computes, apart from the data and the seed.
-
-    Attributes:
-        name: Name under which `RECIPES` and the command line know it.
-        epochs: Passes over the training images.
-        batch_size: Images per step.
-        learning_rate: Largest step size of the optimizer.
-        schedule: How the rate falls; see `training.build_schedule`.
-        val_fraction: Share of the training images held out for validation, in [0, 0.5]; 0 trains on
-            all of them, and the test set is the first sign of how well it generalises.
-        rotation: Largest random rotation, in degrees.
-        shift: Largest random shift in each direction, as a share of the image's side.
-        flip: Whether half of the images are mirrored left to right.
-        dropout: Share of units dropped after each dense layer.
-        bn_momentum: Weight of the past in batch normalisation's running averages.
-        steps_per_execution: Steps that TensorFlow takes per call from Python. It does not change
-            the result, only the overhead.
-        deterministic: Whether TensorFlow may use only kernels whose result does not depend on
-            the order in which threads finish.
-        network: "documented" (the original) or "fast"; see `models.build`.
-        optimizer: "adam", "muon" or, to compare with that, "sgd" with Nesterov momentum.
-        whitening: Whether the fast network's first layer whitens; else it is an ordinary one.
-        identity: Whether the fast network's kernels start as identities; else at random.
-        label_smoothing: Share of the target that is spread over all classes.
-        alternating: Whether mirroring alternates from epoch to epoch; see
-            `data.augmentation.Augmentation`.
-        whole_pixels: Whether images are shifted by whole pixels.
-        zoom_out: Smallest size at which a training image is shown, as a share of its own.
-        zoom_share: Share of the images that are reduced; see `data.augmentation.Augmentation`.
-        cutout: Side of the square painted over in each image, in pixels; the same.
-        sizes: Pairs `(side, share of the epochs)` of the training images; see
-            `data.preprocessing.spread_sizes`.
-        widths: Filters in each block of the fast network.
-        logit_scale: Factor of the fast network's logits.
-        dense_rate: Learning rate of dense layers over `learning_rate`, per image of a batch, with
-            Muon. SGD on the mean loss needs steps in proportion to the batch, Muon does not.
-        bias_rate: The same for vectors.
-        weight_decay: Decoupled weight decay of dense layers and vectors, per step and over the
-            learning rate, with Muon or SGD.
-        tta: Whether the evaluation also averages six views of each image; see `evaluation.tta`.
-        precision: Number format of the training; see `training.choose_precision`.
-    """
+    """All that decides what a training computes, apart from the data and the seed."""
 
     name: str
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    schedule: str
-    val_fraction: float
-    rotation: float = 15.0
-    shift: float = 0.1
-    flip: bool = True
-    dropout: float = 0.2
-    bn_momentum: float = 0.99  # Keras's default, and so the original's value
-    steps_per_execution: int = 1
-    deterministic: bool = True
-    network: str = "documented"
-    optimizer: str = "adam"
-    whitening: bool = True
-    identity: bool = True
-    label_smoothing: float = 0.0
-    alternating: bool = False
+    epochs: int  # passes over the training images
+    batch_size: int  # images per step
+    learning_rate: float  # the largest step size of the optimizer
+    schedule: str  # how the rate falls; see `training.build_schedule`
+    val_fraction: float  # of the training images, from 0 to 0.5; with 0 none is held out
+    rotation: float = 15.0  # largest, in degrees; see `data.augmentation.Augmentation`
+    shift: float = 0.1  # largest, as a share of the side
+    flip: bool = True  # mirror half of the images left to right
+    dropout: float = 0.2  # share of units dropped after each dense layer
+    bn_momentum: float = 0.99  # weight of the past in running averages; Keras's, the original's
+    steps_per_execution: int = 1  # that TensorFlow takes per call; changes the overhead alone
+    deterministic: bool = True  # only kernels whose result does not depend on threads' order
+    network: str = "documented"  # the original, or "fast"; see `models.build`
+    optimizer: str = "adam"  # or "muon" or, to compare with that, "sgd" with Nesterov momentum
+    whitening: bool = True  # whether the fast network's first layer whitens
+    identity: bool = True  # whether the fast network's kernels start as identities
+    label_smoothing: float = 0.0  # share of the target that is spread over all classes
+    alternating: bool = False  # this and the next four: see `data.augmentation.Augmentation`
     whole_pixels: bool = False
     zoom_out: float = 1.0
     zoom_share: float = 0.3
     cutout: int = 0
+    # Pairs (side, share of the epochs) of the training images; see `preprocessing.spread_sizes`.
     sizes: tuple[tuple[int, float], ...] = ((32, 1.0),)
-    widths: tuple[int, ...] = ()
-    logit_scale: float = 1.0
+    widths: tuple[int, ...] = ()  # filters in each block of the fast network
+    logit_scale: float = 1.0  # factor of the fast network's logits
+    # With Muon, the learning rates of dense layers and of vectors over `learning_rate`, per image
+    # of a batch: SGD on the mean loss needs steps in proportion to the batch, Muon does not.
     dense_rate: float = 0.0
     bias_rate: float = 0.0
-    weight_decay: float = 0.0
-    tta: bool = False
-    precision: str = "auto"
+    weight_decay: float = 0.0  # decoupled, of dense layers and vectors, over the learning rate
+    tta: bool = False  # whether the evaluation also averages six views; see `evaluation.tta`
+    precision: str = "auto"  # number format of the training; see `training.choose_precision`
 
 
 @dataclass(frozen=True)
@@ -204,20 +166,16 @@ def recipe_to_json(recipe):
 
 
 def recipe_from_json(saved):
-    """Return the `Recipe` that `recipe_to_json` turned into `saved`.
+    """Return the `Recipe` of a `run.json` or a model card.
 
-    Args:
-        saved: The `recipe` of a `run.json` or a model card. Fields that are newer than the file
-            take the defaults of `Recipe`, which is how training worked without them.
+    Fields that are newer than the file take the defaults, which is how training worked without
+    them.
     """
-    plain = {
-        name: tuple(tuple(part) if isinstance(part, list) else part for part in value)
-        if isinstance(value, list)
-        else value
-        for name, value in saved.items()
-        if name in RECIPE_FIELDS
-    }
-    return Recipe(**plain)
+
+    def freeze(value):
+        return tuple(map(freeze, value)) if isinstance(value, list) else value
+
+    return Recipe(**{name: freeze(saved[name]) for name in RECIPE_FIELDS if name in saved})
 
 
 def get_recipe(name, **changes):

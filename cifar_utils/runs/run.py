@@ -1,6 +1,5 @@
 """One run folder: what is in it, how it is read and written, and which process works on it."""
 
-import contextlib
 import csv
 import dataclasses
 import datetime
@@ -54,9 +53,7 @@ _locks = {}
 class Run:
     """One folder under outputs/runs (or outputs/reference) and all that was written into it.
 
-    Args:
-        folder: The run's folder. `run.json` in it is read again at every access, since the
-            pipeline and a notebook's kernel both write it, in turn.
+    `run.json` is read again at every access: the pipeline and a notebook's kernel both write it.
     """
 
     def __init__(self, folder):
@@ -68,7 +65,7 @@ class Run:
         return f"Run {self.name!r} in {relative_to_project(self.dir)}"
 
     def path(self, name):
-        """Return the path of one of the run's files, whether it exists or not."""
+        """Return the path of one of the run's files, which need not exist."""
         return self.dir / name
 
     def read_json(self, name):
@@ -84,8 +81,7 @@ class Run:
             return json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise RunError(
-                f"{path} is not valid JSON ({error}). Restore it, or delete the folder"
-                f" {self.dir} and run again."
+                f"{path} is not valid JSON ({error}). Restore it, or delete {self.dir}."
             ) from None
 
     def write_json(self, name, value):
@@ -104,18 +100,14 @@ class Run:
         return self.read_json("run.json")
 
     def update(self, **changes):
-        """Merge changes into `run.json`; dicts are merged one level deep.
-
-        Of `parameters`, those that are paths of this machine are left out.
-        """
+        """Merge changes into `run.json`, dicts one level deep; without paths of this machine."""
         info = self.info
         for key, value in changes.items():
             old = info.get(key)
             if key == "parameters":
                 value = {name: v for name, v in value.items() if name not in NOT_STORED}
-            info[key] = (
-                {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
-            )
+            merge = isinstance(old, dict) and isinstance(value, dict)
+            info[key] = {**old, **value} if merge else value
         self.write_json("run.json", info)
 
     @property
@@ -137,7 +129,7 @@ class Run:
 
     @property
     def changes(self):
-        """Return in which parameters a trained run differs from its recipe; see `find_changes`."""
+        """Return in which parameters a trained run differs from its recipe."""
         return find_changes(self.info)
 
     @property
@@ -153,48 +145,37 @@ class Run:
         Raises:
             RunError: If the data set of that name has different contents today.
         """
-        dataset = data.load_dataset(self.dataset_name)
-        opened = self.info.get("dataset", {})
-        expected = opened.get("fingerprint", dataset.fingerprint)
-        if dataset.fingerprint != expected:
+        opened = self.info["dataset"]
+        dataset = data.load_dataset(opened["name"])
+        if dataset.fingerprint != opened["fingerprint"]:
             raise RunError(
-                f"Run {self.name!r} was opened with {expected} and {dataset.source} is"
-                f" {dataset.fingerprint}. Point CIFAR10_PATH at the same archive, or start a new"
-                " run."
+                f"Run {self.name!r} was opened with {opened['fingerprint']}, and"
+                f" {dataset.source} is {dataset.fingerprint}. Point CIFAR10_PATH at the same"
+                " archive, or start a new run."
             )
         # Only the process that opened the run knows why it is the synthetic set.
-        return dataclasses.replace(dataset, note=opened.get("note", dataset.note))
+        return dataclasses.replace(dataset, note=opened.get("note", ""))
 
-    @property
-    def dataset_name(self):
-        """Return "cifar10" or "synthetic", whichever was really used."""
-        return self.info.get("dataset", {}).get("name") or self.parameters.get("dataset", "auto")
-
-    @contextlib.contextmanager
     def lock(self, kind, timeout=0.0):
-        """Hold one of the run's two locks; the system releases it when the process ends.
+        """Take one of the run's two locks; the system releases it when the process ends.
 
         Args:
             kind: "pipeline" (held over all stages) or "stage" (held while a notebook works).
             timeout: Seconds to wait for another process to release it.
 
+        Returns:
+            A context manager that releases the lock; unused, the process keeps it.
+
         Raises:
             RunError: If another process still holds it, or the folder cannot be written.
         """
-        lock = self._acquire(kind, timeout)
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def _acquire(self, kind, timeout=0.0):
         from filelock import FileLock, Timeout
 
         path = self.path(f".{kind}.lock")
         if path not in _locks:
             _locks[path] = FileLock(path, thread_local=False)
         try:
-            _locks[path].acquire(timeout=timeout)
+            return _locks[path].acquire(timeout=timeout)
         except Timeout:
             raise RunError(
                 f"Run {self.name!r} is in use by another process (a notebook's kernel, or a"
@@ -202,23 +183,21 @@ class Run:
             ) from None
         except OSError as error:
             raise RunError(f"{self.dir} cannot be written ({error.strerror}).") from None
-        return _locks[path]
 
     def is_busy(self):
         """Return whether another process works on this run: a notebook, or a pipeline."""
-        return self._is_locked_elsewhere("pipeline") or self._is_locked_elsewhere("stage")
-
-    def _is_locked_elsewhere(self, kind):
-        """Return whether another process holds a lock. Our own pipeline is no other process."""
-        if kind == "pipeline" and read_variable("CIFAR_PIPELINE") == str(self.dir):
-            return False
-        if not self.path(f".{kind}.lock").exists():
-            return False
         try:
-            with self.lock(kind):
+            self._refuse_other_pipeline()
+            with self.lock("stage"):
                 return False
         except RunError:
             return True
+
+    def _refuse_other_pipeline(self):
+        """Raise if a pipeline holds the run, unless this process is one of its kernels."""
+        if read_variable("CIFAR_PIPELINE") != str(self.dir):
+            with self.lock("pipeline"):
+                pass
 
     def start_stage(self, stage, parameters=None):
         """Note that this process now works on a stage, and make sure that no other one does.
@@ -235,12 +214,11 @@ class Run:
             CifarError: If the disk is nearly full.
         """
         check_free_space(self.dir, RUN_BYTES, "a run")
-        if self._is_locked_elsewhere("pipeline"):
-            self._acquire("pipeline").release()  # raises, unless it was released just now
+        self._refuse_other_pipeline()
         for path, lock in _locks.items():
             if path.name == ".stage.lock":
                 lock.release(force=True)  # of a stage that this process began and left
-        self._acquire("stage")
+        self.lock("stage")
         self.stage, self._started = stage, time.perf_counter()
         self.update(
             status="running",
@@ -257,8 +235,7 @@ class Run:
         )
         done = all(self.is_done(stage) for stage in STAGES)
         self.update(status="done" if done else "open", end=now_text())
-        if lock := _locks.get(self.path(".stage.lock")):
-            lock.release(force=True)
+        _locks[self.path(".stage.lock")].release(force=True)
         return f"{self.stage} done; results in {relative_to_project(self.dir)}"
 
     def is_done(self, stage):
@@ -278,21 +255,14 @@ class Run:
         """
         from cifar_utils.plots.style import show_figure
 
-        image = show_figure(figure, alt, synthetic=self.dataset_name == "synthetic")
+        image = show_figure(figure, alt, synthetic=self.info["dataset"]["name"] == "synthetic")
         with atomic_path(self.path(f"figures/{name}.png")) as temporary:
             temporary.write_bytes(image.data)
         return image
 
 
 def read_preprocessing(run):
-    """Return what notebook 02 decided for a run, or the recipe's own choices without it.
-
-    Args:
-        run: A `Run`.
-
-    Returns:
-        A `data.preprocessing.Preprocessing`, its image sizes spread over the run's epochs.
-    """
+    """Return the `Preprocessing` that notebook 02 decided for a run, else the recipe's own."""
     saved = run.read_json("preprocessing.json")
     recipe = run.recipe
     if not saved:
@@ -303,12 +273,7 @@ def read_preprocessing(run):
 
 
 def write_history(run, history):
-    """Write `history.csv`: one row per epoch, floats in full precision.
-
-    Args:
-        run: A `Run`.
-        history: Column name to list, all equally long; "epoch" counts from 1.
-    """
+    """Write `history.csv` from lists by column: one row per epoch, floats in full precision."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(history)
@@ -317,11 +282,7 @@ def write_history(run, history):
 
 
 def read_history(run):
-    """Read `history.csv` back.
-
-    Returns:
-        Column name to list; "epoch" holds integers, the rest floats. {} if there is no history.
-    """
+    """Read `history.csv`: lists by column, "epoch" of integers from 1; {} where there is none."""
     path = run.path("history.csv")
     if not path.exists():
         return {}
@@ -331,37 +292,31 @@ def read_history(run):
 
 
 def find_changes(info):
-    """List in which parameters a trained run differs from its recipe as it is today.
+    """Return by name in which parameters a trained run differs from its recipe as it is today.
 
     Args:
-        info: The contents of a run's `run.json`.
-
-    Returns:
-        Name to the run's own value; {} for the plain recipe. A backend other than TensorFlow
-        counts as a change, called "backend".
+        info: The contents of its `run.json`. A backend other than TensorFlow is a change, too.
     """
-    used = info["recipe"]
-    plain = recipe_to_json(RECIPES[used["name"]])
-    used = json.loads(json.dumps(used))  # tuples and lists are the same
+    used, plain = info["recipe"], recipe_to_json(RECIPES[info["recipe"]["name"]])
     changes = {
         name: used[name]
         for name in plain
         if name in used and name not in EXECUTION_FIELDS and used[name] != plain[name]
     }
-    backend = read_backend(info) or "tensorflow"
+    backend = _read_backend(info)
     return changes | ({"backend": backend} if backend != "tensorflow" else {})
 
 
-def read_backend(info):
-    """Return which backend trained a run, from the contents of its `run.json`; None if none did."""
-    known = ("tensorflow", "jax", "torch")
+def _read_backend(info):
+    """Return which backend trained a run; TensorFlow if none did."""
     versions = info.get("versions") or {}
-    return info.get("backend") or next((name for name in known if name in versions), None)
+    known = (name for name in ("tensorflow", "jax", "torch") if name in versions)
+    return info.get("backend") or next(known, "tensorflow")
 
 
 def backend_prefix(info):
     """Return what to write before a command so that it uses the backend that trained a run."""
-    backend = read_backend(info) or "tensorflow"
+    backend = _read_backend(info)
     return "" if backend == "tensorflow" else f"KERAS_BACKEND={shlex.quote(str(backend))} "
 
 

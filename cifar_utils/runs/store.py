@@ -10,18 +10,13 @@ from cifar_utils import data
 from cifar_utils.data.preprocessing import split_train_val
 from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.paths import check_free_space, project_root, relative_to_project, runs_dir
-from cifar_utils.runs.parameters import (
-    PARAMETERS,
-    check_notebook,
-    check_parameter,
-)
+from cifar_utils.runs.parameters import PARAMETERS, check_notebook, check_parameter
 from cifar_utils.runs.recipes import RECIPE_FIELDS, get_recipe
 from cifar_utils.runs.run import NOT_STORED, RUN_BYTES, Run, now_text
 from cifar_utils.text import suggest
 
 # These do not change what is trained: they may differ from one time to the next.
 FREE_PARAMETERS = (*NOT_STORED, "test_index", "demo")
-LEAK_FILE = "baseline/test_set_leak.json"
 
 
 def open_run(stage, run_name="", **given):
@@ -53,7 +48,7 @@ def open_run(stage, run_name="", **given):
         refuse_conflicts(run, given)
     else:
         # Loaded first, since "auto" may mean something else today than when a run was opened.
-        dataset = data.load_dataset(given.get("dataset") or "auto")
+        dataset = data.load_dataset(given.get("dataset", "auto"))
         run = None if run_name else _find_unfinished(stage, given, dataset)
         run = run or create_run(run_name, given, dataset)
     fixed = run.parameters
@@ -70,18 +65,15 @@ def _find_unfinished(stage, given, dataset):
     """Return the newest idle run in which `stage` is not done, unless it differs in something."""
     waiting = (run for run in list_runs() if not run.is_done(stage) and not run.is_busy())
     run = next(waiting, None)
-    if run is None or _find_conflicts(run, given) or _is_of_another_version(run):
+    if run is None or _find_conflicts(run, given):
         return None
-    if run.info["dataset"]["fingerprint"] != dataset.fingerprint:
+    # Of another version, a recipe of the same name may be a different one.
+    opened = run.info["versions"]["cifar_utils"].split(".")[:2]
+    same_version = opened == cifar_utils.__version__.split(".")[:2]
+    if not same_version or run.info["dataset"]["fingerprint"] != dataset.fingerprint:
         return None
     run.dataset = dataset  # already loaded
     return run
-
-
-def _is_of_another_version(run):
-    """Return whether a run was opened by a version whose recipes may have been different."""
-    opened = run.info.get("versions", {}).get("cifar_utils", "")
-    return opened.split(".")[:2] != cifar_utils.__version__.split(".")[:2]
 
 
 def _find_conflicts(run, given):
@@ -96,8 +88,7 @@ def _find_conflicts(run, given):
 
 def refuse_conflicts(run, given):
     """Raise if `given` differs from what the run was opened with."""
-    conflicts = _find_conflicts(run, given)
-    if conflicts:
+    if conflicts := _find_conflicts(run, given):
         listed = ", ".join(f"{n} {old!r}, not {new!r}" for n, (old, new) in conflicts.items())
         raise RunError(
             f"Run {run.name!r} was opened with {listed}. A run keeps its parameters: take another"
@@ -106,7 +97,7 @@ def refuse_conflicts(run, given):
 
 
 def create_run(name, parameters, dataset=None):
-    """Make a new run folder.
+    """Make a new run folder; returns its `Run`, with status "open".
 
     Args:
         name: Its name; empty makes one from date, time and recipe.
@@ -114,21 +105,28 @@ def create_run(name, parameters, dataset=None):
         dataset: The `Dataset`; None loads the one that the parameters name, so that "auto" is
             decided once.
 
-    Returns:
-        A `Run` with status "open".
-
     Raises:
         RunError: If a run of that name exists.
         ParameterError: If `val_fraction` leaves a class without a validation image.
     """
     check_free_space(runs_dir(), RUN_BYTES, "a run")
     if name and (runs_dir() / name).exists():
-        raise _exists(runs_dir() / name)
+        raise RunError(
+            f"{relative_to_project(runs_dir() / name)} exists already. Take another name, or,"
+            f" if it is a run, continue it with `python -m cifar_utils run --name {name} --resume`."
+        )
     dataset = dataset or data.load_dataset(parameters.get("dataset") or "auto")
     split_train_val(dataset.train_labels, parameters.get("val_fraction") or 0, seed=0)
     commit = _git_commit()  # before there is a folder: nothing slow while it is empty
     stem = name or f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{parameters.get('recipe') or 'quick'}"
-    folder = _make_folder(stem, must_be_new=bool(name))
+    folder, count = runs_dir() / stem, 1
+    while True:  # another process may have taken the name within this second
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            count += 1
+            folder = runs_dir() / f"{stem}-{count}"
     run = Run(folder)
     run.dataset = dataset
     run.write_json(
@@ -140,9 +138,7 @@ def create_run(name, parameters, dataset=None):
             "start": now_text(),
             "end": None,
             "parameters": {
-                name: value
-                for name, value in parameters.items()
-                if value is not None and name not in NOT_STORED
+                k: v for k, v in parameters.items() if v is not None and k not in NOT_STORED
             },
             "dataset": dataset.to_json(),
             "seed": parameters.get("seed"),
@@ -159,15 +155,12 @@ def create_run(name, parameters, dataset=None):
 
 
 def start_trained_run(stage, run_name="", **given):
-    """Start stage 04 of a run that holds trained weights.
+    """Start a stage of a run that holds trained weights; None if no run is named and none does.
 
     Args:
         stage: A name from `runs.STAGES`.
         run_name: A run's name; empty takes the newest run with weights.
         **given: The notebook's other parameters, to be checked.
-
-    Returns:
-        A `Run` whose stage is started; None if the name is empty and there is none.
 
     Raises:
         ParameterError: If a name, type or value is not valid.
@@ -186,49 +179,12 @@ def start_trained_run(stage, run_name="", **given):
     return run
 
 
-def _make_folder(stem, must_be_new):
-    """Make a folder that did not exist, counting up from `stem` where that is allowed."""
-    runs_dir().mkdir(parents=True, exist_ok=True)
-    for count in range(1, 1000):
-        folder = runs_dir() / (stem if count == 1 else f"{stem}-{count}")
-        try:
-            folder.mkdir()
-            return folder
-        except FileExistsError:
-            if must_be_new:
-                break
-    raise _exists(folder)
-
-
-def _exists(folder):
-    """Return the error for a run that is there already."""
-    if not (folder / "run.json").exists():
-        return RunError(
-            f"{relative_to_project(folder)} exists already and holds no run. Delete it, or take"
-            " another name."
-        )
-    return RunError(
-        f"{relative_to_project(folder)} exists already. Take another name, or continue it with"
-        f" `python -m cifar_utils run --name {folder.name} --resume`."
-    )
-
-
 def _git_commit():
     """Return the checkout's commit, with "+changes" if the tree differs from it, or None."""
+    command = ["git", "-C", project_root(), "describe", "--always", "--abbrev=40"]
     try:
         told = subprocess.run(
-            [
-                "git",
-                "-C",
-                project_root(),
-                "describe",
-                "--always",
-                "--abbrev=40",
-                "--dirty=+changes",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=5,
+            [*command, "--dirty=+changes"], capture_output=True, text=True, timeout=5
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -237,9 +193,8 @@ def _git_commit():
 
 def list_runs():
     """List all runs, the newest first."""
-    folder = runs_dir()
     found = []
-    for path in folder.glob("*/run.json") if folder.is_dir() else ():
+    for path in runs_dir().glob("*/run.json"):
         run = Run(path.parent)
         try:
             found.append((run.info.get("created_at", 0), run.name, run))
@@ -254,11 +209,7 @@ def latest_run_with_weights():
 
 
 def find_run(name):
-    """Return the run called `name`.
-
-    Raises:
-        RunError: If there is none; names the nearest.
-    """
+    """Return the run called `name`; raises a `RunError` that names the nearest if there is none."""
     folder = runs_dir() / check_parameter("run_name", name)
     if (folder / "run.json").exists():
         return Run(folder)
@@ -268,29 +219,20 @@ def find_run(name):
 
 
 def reference_dir():
-    """Return the folder of the reference runs: the small files of runs whose numbers are stated."""
+    """Return the folder of the reference runs: small files of runs whose numbers are stated."""
     return project_root() / "outputs" / "reference"
 
 
 def list_references(recipe=None):
-    """List the reference runs, sorted by folder.
-
-    Args:
-        recipe: A recipe's name, or None for all.
-
-    Returns:
-        A list of `Run`; empty without a checkout (a package from a wheel).
-    """
+    """List the reference runs (of one recipe), sorted by folder; none without a checkout."""
     found = reference_dir().glob(f"{recipe or '*'}/seed-*/run.json")
     return [Run(path.parent) for path in sorted(found)]
 
 
 def find_reference(recipe, seed=0, **changes):
     """Return the reference run of a recipe and seed with exactly these changes, or None."""
-    for run in list_references(recipe):
-        if run.info["seed"] == seed and run.changes == changes:
-            return run
-    return None
+    found = (r for r in list_references(recipe) if (r.info["seed"], r.changes) == (seed, changes))
+    return next(found, None)
 
 
 def read_reference(name):
@@ -300,4 +242,4 @@ def read_reference(name):
 
 def load_leak():
     """Return the results of the experiment in which the test set is chosen by, {} if not here."""
-    return read_reference(LEAK_FILE)
+    return read_reference("baseline/test_set_leak.json")

@@ -24,7 +24,6 @@ CANNOT = (
     "from cifar_utils.apps.widget.parts import DropZone\n"
     "DropZone._esm = 'export default {render() {}}'\n"
 )
-MANAGER = "@jupyter-widgets/jupyterlab-manager"
 IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"  # the kernel has started
 
 
@@ -39,13 +38,6 @@ def read_flags(target, folder):
         text=True,
     ).stdout
     return [word for word in shlex.split(command.replace("\\\n", "")) if word.startswith("--")]
-
-
-def write_settings(folder, name, plugin, values):
-    """Write a JupyterLab setting."""
-    path = folder / name / f"{plugin}.jupyterlab-settings"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +67,9 @@ def start_jupyter(start_server, folder):
 def lab(start_jupyter, folder):
     """Start JupyterLab as `make lab` does, with its setting to save widgets' state switched on."""
     settings = folder / "settings"
-    write_settings(settings, MANAGER, "plugin", {"saveState": True})
+    manager = settings / "@jupyter-widgets" / "jupyterlab-manager" / "plugin.jupyterlab-settings"
+    manager.parent.mkdir(parents=True)
+    manager.write_text('{"saveState": true}')
     ours = [flag for flag in read_flags("lab", folder) if "notebook-dir" not in flag]
     return start_jupyter("jupyterlab", "lab", ours, JUPYTERLAB_SETTINGS_DIR=str(settings))
 
@@ -136,6 +130,18 @@ def open_lab(open_page, lab, folder):
 
 
 @pytest.fixture
+def open_voila(open_page, voila):
+    """Give a function that opens the app."""
+
+    def open_one(query=""):
+        page = open_page(voila + query)
+        page.get_by_role("button", name="Choose photos").wait_for(timeout=60_000)
+        return page
+
+    return open_one
+
+
+@pytest.fixture
 def open_notebook(open_page, start_jupyter, folder):
     """Give a function that opens Notebook 7 and runs the app's notebook."""
 
@@ -166,29 +172,13 @@ def open_classic(open_page, start_jupyter, folder):
     return open_one
 
 
-@pytest.fixture
-def open_voila(open_page, voila):
-    """Give a function that opens the app."""
-
-    def open_one(query=""):
-        page = open_page(voila + query)
-        page.get_by_role("button", name="Choose photos").wait_for(timeout=60_000)
-        return page
-
-    return open_one
-
-
 def make_photo(megabytes):
-    """Return a noisy cat as a JPEG of at least that size."""
-    cat, side, content = Image.open(CAT).convert("RGB"), 400, b""
-    while len(content) < 1e6 * megabytes:
-        side = round(side * 1.2)
-        noise = np.random.default_rng(0).integers(-40, 41, (side, side, 3))
-        pixels = (np.asarray(cat.resize((side, side))) + noise).clip(0, 255)
-        buffer = io.BytesIO()
-        Image.fromarray(pixels.astype(np.uint8)).save(buffer, "JPEG", quality=95)
-        content = buffer.getvalue()
-    return content
+    """Return a noisy cat as a JPEG of about that size."""
+    side, buffer = round(1250 * megabytes**0.5), io.BytesIO()
+    noise = np.random.default_rng(0).integers(-40, 41, (side, side, 3))
+    pixels = (np.asarray(Image.open(CAT).convert("RGB").resize((side, side))) + noise).clip(0, 255)
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
 
 
 def as_file(name, content, kind="image/jpeg"):
@@ -215,11 +205,10 @@ def drop(page, name, content, pasted=False):
     )
     zone = page.locator(".cifar-drop")
     if pasted:
-        zone.evaluate(
-            "(zone, clipboardData) =>"
-            " zone.dispatchEvent(new ClipboardEvent('paste', { clipboardData }))",
-            data,
+        paste = (
+            "(zone, data) => zone.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data}))"
         )
+        zone.evaluate(paste, data)
         return
     for event in ("dragenter", "dragover", "drop"):
         zone.dispatch_event(event, {"dataTransfer": data})

@@ -6,33 +6,27 @@ import json
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from notebook_rules import LONGEST_CELL, check_notebook
+from notebook_rules import check_notebook
 
 from cifar_utils.apps.notebooks import SETUP_METADATA, read_address, render_setup
 from cifar_utils.paths import project_root
 from cifar_utils.runs import parameters as known
 from cifar_utils.runs.recipes import RECIPES
 from cifar_utils.runs.run import NOTEBOOKS as NAMES
-from cifar_utils.runs.run import STAGES
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
 NAME = "02_preprocessing"
 EPOCHS = ", ".join(f"{recipe.name} {recipe.epochs}" for recipe in RECIPES.values())
 
 
-def test_the_folder_holds_exactly_the_notebooks():
+def test_the_committed_notebooks_are_those_that_are_listed_and_break_no_rule():
     assert [path.stem for path in NOTEBOOKS] == list(NAMES)
-    assert NAMES[: len(STAGES)] == STAGES
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_committed_notebook_breaks_no_rule(path):
-    assert check_notebook(path) == []
+    assert {path.stem: problems for path in NOTEBOOKS if (problems := check_notebook(path))} == {}
 
 
 # Cells of the smallest notebook that obeys every rule, by place.
 TITLE, SETUP, PARAMETERS, IMPORTS, CHECKED = range(5)
-FIGURE, READING, EXERCISES, QUESTIONS, LAST = 6, 7, 8, 9, -1
+FIGURE, EXERCISES, LAST = 6, 7, -1
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 SOLVED = "<details><summary>Solution</summary>\n\n```python\nprint(1)\n```\n</details>\n\n"
 
@@ -58,9 +52,7 @@ def make_notebook():
     link = '<a href="https://example.org/a/b">here</a>, outputs/runs/a, 7 images/s'
     cells = [
         new_markdown_cell(
-            "# 2 · Preprocessing\nAfterwards you will be able to scale images.\n\n"
-            "About 20 s on 2 CPU cores.\n"
-            "[previous](01_data_exploration.ipynb) · [next](03_training.ipynb)"
+            "# 2 · Preprocessing\n[previous](01_data_exploration.ipynb) · [next](03_training.ipynb)"
         ),
         new_code_cell(render_setup(read_address()), metadata=SETUP_METADATA),
         new_code_cell(parameters, metadata={"tags": ["parameters"]}),
@@ -70,9 +62,7 @@ def make_notebook():
             for _ in range(2)
         ),
         new_code_cell("show()", outputs=[show(picture, **{"image/png": {"alt": "A bird"}})]),
-        new_markdown_cell("The bird is turned. Predict what comes next."),
         new_markdown_cell("## Exercises\n" + 3 * SOLVED),
-        new_markdown_cell("## Questions\n" + 5 * "1. Why?\n"),
         new_code_cell("summary", outputs=[show({"text/markdown": "## Summary\n| a |"})]),
     ]
     code = [cell for cell in cells if cell.cell_type == "code"]
@@ -81,11 +71,9 @@ def make_notebook():
     return new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
 
 
-def test_a_good_notebook_breaks_no_rule(tmp_path):
+def test_a_good_notebook_breaks_no_rule():
     nbformat.validate(make_notebook())
     assert check_notebook(make_notebook(), NAME) == []
-    nbformat.write(make_notebook(), tmp_path / f"{NAME}.ipynb")
-    assert check_notebook(tmp_path / f"{NAME}.ipynb") == []
 
 
 def edit(place, old, new):
@@ -127,48 +115,24 @@ PARAMETER_CELL = new_code_cell("x: int = 1  # y", metadata={"tags": ["parameters
 BROKEN = {
     "size": (output(CHECKED, show({"text/html": "x" * 1_000_000})), "bytes; at most"),
     "kernel": (lambda nb: nb.metadata.kernelspec.update(name="my-venv"), "not python3"),
-    "no kernel": (lambda nb: nb.metadata.pop("kernelspec"), "not python3"),
     "widget state": (add_metadata("widgets"), "holds 'widgets'"),
-    "papermill": (add_metadata("papermill"), "holds 'papermill'"),
-    "papermill in a cell": (add_metadata("papermill", LAST), "holds 'papermill'"),
     "timing": (add_metadata("execution", IMPORTS), "Cell 3: its metadata holds 'execution'"),
-    "title": (edit(TITLE, "# 2 · ", "# "), "begins with '# 2 · Title'"),
-    "number": (edit(TITLE, "# 2 · ", "# 3 · "), "begins with '# 2 · Title'"),
-    "promise": (edit(TITLE, "you will be able", "one is able"), "'you will be able to'"),
-    "time": (edit(TITLE, "20 s", "a while"), "how long it takes"),
     "set-up": (edit(SETUP, "import cifar_utils", "import sys"), "make links"),
     "open set-up": (lambda nb: nb.cells[SETUP].metadata.clear(), "not folded away"),
-    "previous": (edit(TITLE, "01_data", "1_data"), "previous notebook, 01_data_exploration"),
     "next": (edit(TITLE, "(03_training", "(03-training"), "next notebook, 03_training"),
     "two parameter cells": (insert(3, PARAMETER_CELL), "2 code cells are tagged 'parameters'"),
-    "no parameter cell": (
-        lambda nb: nb.cells[PARAMETERS].metadata.clear(),
-        "0 code cells are tagged 'parameters'",
-    ),
     "no help": (edit(PARAMETERS, "  # auto, cifar10 or synthetic", ""), "is not `name: type"),
-    "no type": (edit(PARAMETERS, "seed: int", "seed"), "is not `name: type"),
     "derived": (parameter("import os"), "'import os' is not `name: type"),
-    "blank line": (parameter(""), "'' is not `name: type"),
-    "union": (edit(PARAMETERS, "epochs: int", "epochs: int | None"), "is not `name: type"),
     "second =": (parameter('image_path: str = "a=b"  # x'), "papermill reads None"),
-    "# in text": (parameter('image_path: str = "a  # b"  # x'), "is not a valid literal"),
     "unknown": (parameter("epoch: int = 5  # passes"), "no parameter 'epoch'"),
     "wrong type": (edit(PARAMETERS, "seed: int", "seed: float"), "its type is int, not float"),
-    "no literal": (edit(PARAMETERS, "int = 0", "int = max(0, 1)"), "not a valid literal"),
     "out of range": (edit(PARAMETERS, "int = 0", "int = -1"), "not a valid literal"),
-    "text for a number": (edit(PARAMETERS, "int = 0", 'int = "0"'), "not a valid literal"),
     "other seed": (edit(PARAMETERS, "int = 0", "int = 1"), "seed: its default is 0, not 1"),
-    "no seed": (edit(PARAMETERS, "int = 0", "int = None"), "default is 0, not None"),
     "other recipe": (edit(PARAMETERS, '"quick"', '"baseline"'), "its default is 'quick'"),
     "overrides": (edit(PARAMETERS, "int = None", "int = 8"), "overrides a recipe"),
     "stale help": (edit(PARAMETERS, "(quick ", "(quick 1"), "epochs: its help is"),
-    "other help": (edit(PARAMETERS, "or synthetic", "or other"), "dataset: its help is"),
-    "long cell": (edit(IMPORTS, "def", "a = 1\n" * LONGEST_CELL + "def"), "22 lines of code"),
-    "no Python": (edit(IMPORTS, "return", "return return"), "not Python"),
-    "%matplotlib": (edit(IMPORTS, "def", "%matplotlib inline\ndef"), "%matplotlib"),
     "pip": (edit(IMPORTS, "def", "!pip install x\ndef"), "pip outside"),
     "not executed": (lambda nb: nb.cells[LAST].update(execution_count=None), "in order"),
-    "other order": (lambda nb: nb.cells[IMPORTS].update(execution_count=9), "in order"),
     "one checked": (lambda nb: nb.cells[CHECKED].metadata.clear(), "1 cells are tagged nbval"),
     "nothing checked": (lambda nb: nb.cells[CHECKED].outputs.clear(), "without an output"),
     "error": (
@@ -181,25 +145,11 @@ BROKEN = {
         "holds a widget",
     ),
     "home": (stream("read /home/ada/data/cifar"), "path: /home/ada"),
-    "variable": (stream("CIFAR10_PATH=/mnt/data/x"), "path: /mnt/data"),
-    "var": (stream("'/var/cache/x'"), "path: /var/cache"),
-    "mac": (output(LAST, show({"text/plain": "(/Users/ada/x)"})), "path: /Users/ada"),
-    "tmp": (output(LAST, show({"text/html": "<b>/tmp/a.png</b>"})), "path: /tmp/a.png"),
     "windows": (stream("C:\\Users\\ada"), "path: C:"),
-    "unread figure": (edit(READING, "The bird", "## The bird"), "says what it shows"),
-    "two figures": (
-        lambda nb: nb.cells.insert(FIGURE, new_code_cell(**{**nb.cells[FIGURE], "id": "a"})),
-        "Cell 6: no markdown cell after its figure",
-    ),
     "no alt": (lambda nb: nb.cells[FIGURE].outputs[0].metadata.clear(), "text alternative"),
     "machinery": (edit(IMPORTS, "def", "from glob import glob\ndef"), "glob belongs into"),
     "path in code": (edit(IMPORTS, "2 * x", "'/home/ada/x'"), "/home/ada belongs into"),
-    "long text": (edit(READING, "The bird", "The bird " + 120 * "x "), "words, at most"),
-    "no prediction": (edit(READING, "Predict", "See"), "asks the reader to predict"),
-    "no exercises": (edit(EXERCISES, "## Exercises", "## More"), "no '## Exercises'"),
     "open solutions": (edit(EXERCISES, "<details>", "<p>"), "0 folded solutions"),
-    "few questions": (edit(QUESTIONS, "1. Why?\n" * 2, ""), "has 1, not 5 to"),
-    "no summary": (lambda nb: nb.cells[LAST].outputs.clear(), "does not show a '## Summary'"),
 }
 
 
@@ -212,17 +162,10 @@ def test_the_checker_rejects_what_breaks_a_rule(what):
     assert any(told in problem for problem in problems), problems
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["7 images/s", "loss / accuracy", "</b>", "https://a.b/c/d", "../a/b/c", "~/data/x", "1/2/3"],
-)
-def test_what_only_looks_like_a_path_is_no_problem(text):
+def test_what_only_looks_like_a_path_is_no_problem():
     notebook = make_notebook()
-    stream(text)(notebook)
+    stream("7 images/s loss / accuracy </b> https://a.b/c/d ../a/b/c ~/data/x 1/2/3")(notebook)
     assert check_notebook(notebook, NAME) == []
-
-
-def test_an_empty_notebook_is_told_so_too():
     assert len(check_notebook(new_notebook(), NAME)) > 5
 
 

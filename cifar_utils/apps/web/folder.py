@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cifar_utils.apps.folders import is_picture_name
+from cifar_utils.apps.predict import is_picture_name
 from cifar_utils.apps.web.answers import check_effort, decoding, encode
 from cifar_utils.errors import ImageError
 from cifar_utils.inference.images import MAX_BYTES, open_picture

@@ -6,7 +6,7 @@ import ipywidgets as widgets
 
 from cifar_utils.apps.widget.html import (
     render_diagnosis_html,
-    render_image_html,
+    render_heat_html,
     render_prediction_html,
 )
 from cifar_utils.apps.widget.parts import CropPicker
@@ -21,6 +21,7 @@ from cifar_utils.inference.explain import (
 
 KEPT_SIDE = 1024  # pixels of the photo that stays in memory, for a closer look
 SMALLEST_CROP = 20  # percent of the shorter side
+NAMES = ("across", "down", "size")  # of the sliders, and of `CropPicker`
 
 
 class ResultCard(widgets.VBox):
@@ -29,12 +30,8 @@ class ResultCard(widgets.VBox):
     The `panel` gives the classifier and the way to show HTML; `orientation` is what
     `images.describe_orientation` states about the photo's file.
 
-    Attributes:
-        prediction: The same.
-        photo: The photo, reduced to about `KEPT_SIDE` pixels.
-        answer: Where the prediction is shown.
-        heat_button, crop_button, why_button: Each opens its part; pressed again, it closes it.
-        details: What is open.
+    Its `photo` is reduced to about `KEPT_SIDE` pixels; `answer` shows the prediction, and `details`
+    what is open. A button pressed again closes its part.
     """
 
     def __init__(self, panel, name, photo, prediction, orientation):
@@ -91,20 +88,10 @@ class ResultCard(widgets.VBox):
         heat = compute_heat_map(self._panel.classifier, said.view, said.label)
         heat = place_heat_map(heat, said.box, (self._scale,) * 2, self.photo.size)
         drawn = draw_heat_map(self.photo, heat, side=320)
-        alt = (
-            f"{self._name}: what spoke for {said.label} keeps its colours, the rest is dark and"
-            " grey"
-        )
-        text = (
-            f"<p>In colour: what spoke for <b>{said.label}</b>. A patch was blurred away at every"
-            " place in turn; the prediction came from where that cost the class most. If it is not"
-            " the object, be careful with the prediction.</p>"
-        )
-        return (self._screen(text + render_image_html(drawn, alt, "max-width:100%", "JPEG")),)
+        return (self._screen(render_heat_html(drawn, self._name, said.label)),)
 
     def _make_crop(self):
         """Let a person choose the square that the network is given."""
-        names = ("across", "down", "size")
         sliders = [
             widgets.FloatSlider(
                 value=value,
@@ -117,7 +104,7 @@ class ResultCard(widgets.VBox):
                 style={"description_width": "7em"},
                 layout={"width": "24em"},
             )
-            for name, value in zip(names, self._find_place(), strict=True)
+            for name, value in zip(NAMES, self._find_place(), strict=True)
         ]
         answer = self._screen()
 
@@ -135,7 +122,7 @@ class ResultCard(widgets.VBox):
         buffer = io.BytesIO()
         self.photo.save(buffer, "JPEG", quality=85)
         picker = CropPicker(buffer.getvalue(), smallest=SMALLEST_CROP)
-        for name, slider in zip(names, sliders, strict=True):
+        for name, slider in zip(NAMES, sliders, strict=True):
             widgets.link((slider, "value"), (picker, name))
         return picker, widgets.VBox(sliders), answer
 

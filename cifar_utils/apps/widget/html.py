@@ -31,6 +31,9 @@ def render_prediction_html(prediction, name, photo=None, top=5) -> str:
     given; None shows none.
     """
     row = prediction.to_dict(name, top)
+    verdict = f"{html.escape(row['label'])}, {row['probability']:.1%}"
+    if row["unsure"]:
+        verdict = f"<b>unsure</b>. Perhaps {verdict}; perhaps none of the ten classes."
     images = "" if photo is None else _thumbnail(photo, prediction.box, name)
     view_alt = "What the network saw of it: 32 by 32 pixels"
     images += render_image_html(Image.fromarray(prediction.view), view_alt, PIXELATED)
@@ -40,7 +43,7 @@ def render_prediction_html(prediction, name, photo=None, top=5) -> str:
     return (
         f'<figure style="margin:8px 0;padding-top:8px;color:{TEXT_COLOUR};'
         f'border-top:1px solid {TRACK_COLOUR}">'
-        f"<figcaption><b>{name}</b>: {_verdict(row)}</figcaption>{note}{TILES}{images}"
+        f"<figcaption><b>{name}</b>: {verdict}</figcaption>{note}{TILES}{images}"
         f'<table aria-label="Most probable classes of {name}">'
         '<thead><tr><th scope="col" style="text-align:left">class</th>'
         f'<th scope="col" style="{RIGHT}">probability</th><td></td></tr></thead>'
@@ -75,10 +78,15 @@ def render_diagnosis_html(prediction, orientation, detail, diagnosis) -> str:
 
 def render_table_html(rows, spreadsheet) -> str:
     """Render all rows as a table, with a link that saves them: the text `spreadsheet`."""
-    body = "".join(
-        f'<tr><th scope="row" style="{LEFT}">{html.escape(row["picture"])}</th>{_cells(row)}</tr>'
-        for row in rows
-    )
+    body = ""
+    for row in rows:
+        if "error" in row:
+            cells = f'<td colspan="2">{html.escape(row["error"])}</td>'
+        else:
+            label = f"{'unsure, perhaps ' if row['unsure'] else ''}{html.escape(row['label'])}"
+            cells = f'<td>{label}</td><td style="{RIGHT}">{row["probability"]:.1%}</td>'
+        name = html.escape(row["picture"])
+        body += f'<tr><th scope="row" style="{LEFT}">{name}</th>{cells}</tr>'
     data = base64.b64encode(spreadsheet.encode()).decode("ascii")
     return (
         f'<details style="color:{TEXT_COLOUR}"><summary>All answers as a table ({len(rows)})'
@@ -91,6 +99,23 @@ def render_table_html(rows, spreadsheet) -> str:
         f'<small style="color:{TEXT_COLOUR}"> for Excel and other spreadsheets; for programs:'
         " python -m cifar_utils predict --csv</small>"
     )
+
+
+def render_heat_html(drawn, name, label) -> str:
+    """Render a photo with its heat map for a class, and how to read it."""
+    alt = f"{name}: what spoke for {label} keeps its colours, the rest is dark and grey"
+    return (
+        f"<p>In colour: what spoke for <b>{html.escape(label)}</b>. A patch was blurred away at"
+        " every place in turn; the prediction came from where that cost the class most. If it is"
+        " not the object, be careful with the prediction.</p>"
+        + render_image_html(drawn, alt, "max-width:100%", "JPEG")
+    )
+
+
+def render_text_html(text, tag="div", more="", loud=False) -> str:
+    """Render a plain text, in a thick frame if it is loud; `more` are attributes."""
+    frame = f"border:3px solid {ERROR_COLOUR};padding:8px" if loud else ""
+    return f'<{tag} {more} style="color:{TEXT_COLOUR};{frame}">{html.escape(text)}</{tag}>'
 
 
 def render_error_html(name, error) -> str:
@@ -144,25 +169,6 @@ def _tiles(tiles, style=""):
         for image, caption in tiles
     )
     return f"{TILES}{figures}</div>"
-
-
-def _cells(row):
-    """The prediction of one row of the table, or why there is none."""
-    if "error" in row:
-        return f'<td colspan="2">{html.escape(row["error"])}</td>'
-    unsure = "unsure, perhaps " if row["unsure"] else ""
-    return (
-        f"<td>{unsure}{html.escape(row['label'])}</td>"
-        f'<td style="{RIGHT}">{row["probability"]:.1%}</td>'
-    )
-
-
-def _verdict(row):
-    """What the photo shows, or that the classifier is not confident."""
-    answer = f"{html.escape(row['label'])}, {row['probability']:.1%}"
-    if not row["unsure"]:
-        return answer
-    return f"<b>unsure</b>. Perhaps {answer}; perhaps none of the ten classes."
 
 
 def _class_row(part):

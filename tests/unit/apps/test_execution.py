@@ -24,6 +24,10 @@ import atexit, os
 _ = atexit.register(os.write, 2, b"a traceback that is nobody's fault")
 print("done")
 """
+# As `interact` does, for which nbclient needs the widgets' state.
+INTO_A_WIDGET = (
+    "import ipywidgets\nout = ipywidgets.Output()\ndisplay(out)\nwith out:\n    print(1)"
+)
 
 
 def write(folder, *sources):
@@ -36,27 +40,22 @@ def write(folder, *sources):
     return folder / "source.ipynb", folder / "target.ipynb"
 
 
-def count_kernels():
-    children = psutil.Process().children(recursive=True)
-    return sum(any("ipykernel" in word for word in child.cmdline()) for child in children)
-
-
 def test_lines_arrive_while_the_cell_runs_and_nothing_is_printed(tmp_path, capfd):
     begun = tmp_path / "begun"
     waiting = "print('epoch 1/2', end=''); print(', loss 1', flush=True)\nimport os, time\n"
-    waiting += f"while not os.path.exists({str(begun)!r}): time.sleep(0.02)\nprint('x')"
+    waiting += f"while not os.path.exists({str(begun)!r}): time.sleep(0.05)\nprint('x')"
     lines = []
 
     def note(line):
         lines.append(line)
         begun.touch()  # only now the cell can end
 
-    source, target = write(tmp_path, waiting, LAST_WORDS)
+    source, target = write(tmp_path, INTO_A_WIDGET, waiting, LAST_WORDS)
     execute_notebook(source, target, on_line=note)
     assert lines == ["epoch 1/2, loss 1", "x", "done"]
     saved = nbformat.read(target, as_version=4)
     assert saved.cells[-1].outputs[0].text == "done\n"
-    assert "papermill" not in saved.metadata
+    assert set(saved.metadata) == {"kernelspec", "language_info"}
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("begun", "source.ipynb", "target.ipynb"),
     ]
@@ -66,19 +65,9 @@ def test_lines_arrive_while_the_cell_runs_and_nothing_is_printed(tmp_path, capfd
 
 def test_parameters_are_injected_and_a_cell_that_raises_is_named(tmp_path):
     source, target = write(tmp_path, "x = 1", "raise ValueError(f'x is {x}')")
-    with pytest.raises(CellFailed) as told:
+    with pytest.raises(CellFailed, match="ValueError: x is 5"):
         execute_notebook(source, target, {"x": 5})
-    assert told.value.name == "ValueError"
-    assert told.value.message == "x is 5"
     assert "ValueError" in target.read_text()
-
-
-def test_what_a_cell_prints_into_a_widget_is_no_error(tmp_path):
-    """As `interact` does, for which nbclient needs the widgets' state."""
-    code = "import ipywidgets\nout = ipywidgets.Output()\ndisplay(out)\nwith out:\n    print('in')"
-    source, target = write(tmp_path, code)
-    execute_notebook(source, target)
-    assert "widget" not in target.read_text().replace("ipywidgets", "")
 
 
 def test_a_kernel_that_dies_is_told_from_a_cell_that_raises(tmp_path):
@@ -88,18 +77,18 @@ def test_a_kernel_that_dies_is_told_from_a_cell_that_raises(tmp_path):
     assert "alive" in target.read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_the_kernel_and_is_a_keyboard_interrupt(tmp_path, number):
+def test_a_signal_ends_the_kernel_and_is_a_keyboard_interrupt(tmp_path):
     source, target = write(tmp_path, "print('begun', flush=True)\nimport time; time.sleep(60)")
-    before = signal.getsignal(number)
+    before = signal.getsignal(signal.SIGTERM)
 
     def stop(line):
-        threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
     with pytest.raises(KeyboardInterrupt), stop_on_signals():
         execute_notebook(source, target, on_line=stop)
-    assert count_kernels() == 0
-    assert signal.getsignal(number) == before
+    children = psutil.Process().children(recursive=True)
+    assert not [one for one in children if any("ipykernel" in word for word in one.cmdline())]
+    assert signal.getsignal(signal.SIGTERM) == before
     assert "begun" in target.read_text()
 
 
@@ -112,20 +101,17 @@ def test_what_nohup_ignores_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_kernel_that_did_not_start_is_started_again(tmp_path, monkeypatch):
-    source, target = write(tmp_path, "print('at last')")
-    really, transports = papermill.execute_notebook, []
+def test_a_kernel_that_did_not_start_is_started_again(monkeypatch, tmp_path):
+    tried = []
 
     def fail_twice(*arguments, config, **options):
-        transports.append(config.KernelManager.get("transport", "tcp"))
-        if len(transports) < 3:
+        tried.append(config.KernelManager.transport)
+        if len(tried) < 3:
             raise RuntimeError("Kernel died before replying to kernel_info")
-        return really(*arguments, config=config, **options)
 
     monkeypatch.setattr(papermill, "execute_notebook", fail_twice)
-    execute_notebook(source, target)
-    assert "at last" in target.read_text()
-    assert transports[-1] == "tcp"  # in case it was the other that failed
+    execute_notebook(*write(tmp_path, "print('at last')"))
+    assert tried[-1] == "tcp"  # in case it was the other that failed
 
 
 def test_a_saved_notebook_holds_neither_widgets_nor_timings():
@@ -134,9 +120,8 @@ def test_a_saved_notebook_holds_neither_widgets_nor_timings():
     cell.metadata = {"tags": ["key"], "cellView": "form", "papermill": {}, "execution": {}}
     cell.metadata["jupyter"] = {"source_hidden": True, "outputs_hidden": False}
     notebook = new_notebook(cells=[cell], metadata={"widgets": {"state": {}}, "papermill": {}})
-    notebook.metadata["language_info"] = {"name": "python", "version": "3.11.7"}
     clean = clean_notebook(notebook)
-    assert clean.metadata == {"language_info": {"name": "python"}}
+    assert clean.metadata == {}
     kept = {"tags": ["key"], "cellView": "form", "jupyter": {"source_hidden": True}}
     assert clean.cells[0].metadata == kept
     assert list(clean.cells[0].outputs[0].data) == ["text/plain"]

@@ -7,9 +7,12 @@ import pytest
 
 from cifar_utils.apps import pipeline
 from cifar_utils.apps.execution import CellFailed, KernelDied
-from cifar_utils.errors import CifarError, RunError
+from cifar_utils.errors import CifarError, ParameterError, RunError
+from cifar_utils.runs.machine import detect_processor
 from cifar_utils.runs.run import STAGES, Run
 from cifar_utils.runs.store import create_run
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.fixture
@@ -48,10 +51,10 @@ def test_stages_are_shown_with_the_epochs_that_the_training_prints(run, monkeypa
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (KeyboardInterrupt(), "interrupted", ["Stopped in 03_training", "epoch is kept"]),
-        (KernelDied(), "failed", ["memory", "Last sign of life", "batch_size"]),
-        (CellFailed("ValueError", "no"), "failed", ["ValueError: no", "03_training.ipynb"]),
-        (OSError(errno.ENOSPC, "No space left"), "failed", ["No space left"]),
+        (KeyboardInterrupt(), "interrupted", ["Stopped in 03_training"]),
+        (KernelDied(), "failed", ["memory", "batch_size"]),
+        (CellFailed("ValueError: no"), "failed", ["ValueError: no", "03_training.ipynb"]),
+        (FULL, "failed", ["No space left"]),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
@@ -68,15 +71,12 @@ def test_what_ended_a_stage_is_told_with_the_next_step(run, monkeypatch, error, 
 
 
 def test_a_disk_that_fills_up_does_not_hide_the_reason(run, monkeypatch):
-    full = OSError(errno.ENOSPC, "No space left on device")
-    execute(monkeypatch, full)
-
     def refuse(*_, **__):
-        raise full
+        raise FULL
 
     def execute_and_fill(*_):
         monkeypatch.setattr(Run, "write_json", refuse)
-        raise full
+        raise FULL
 
     monkeypatch.setattr(pipeline, "execute_notebook", execute_and_fill)
     with pytest.raises(CifarError, match=r"No space left.*--name mine --resume"):
@@ -102,27 +102,19 @@ def test_what_a_killed_process_left_half_written_is_removed(run):
     assert run.path("checkpoint.npz").exists()
 
 
-def test_a_second_pipeline_on_a_run_is_refused_and_a_kernel_of_the_first_is_not(run, monkeypatch):
-    monkeypatch.setattr(pipeline, "ORPHAN_SECONDS", 0.1)
-    with pipeline._lock(run):
-        assert not run.is_busy()  # as a kernel of this pipeline sees it
-    with run.lock("stage"):  # in the same process it does not exclude itself
-        pipeline.run_pipeline(run, [], stream=io.StringIO())
-
-
-@pytest.mark.parametrize(("asked", "stages"), [("04", STAGES[3:]), ("01_data", STAGES)])
-def test_from_takes_all_stages_after_it(asked, stages):
-    assert pipeline.choose_stages(None, from_stage=asked) == list(stages)
-
-
-def test_resuming_begins_with_the_first_stage_that_is_not_done(run):
+def test_stages_are_chosen_by_the_begin_of_a_name_or_by_what_is_not_done(run):
+    assert pipeline.choose_stages(None) == list(STAGES)
+    assert pipeline.choose_stages(None, from_stage="04") == list(STAGES[3:])
+    assert pipeline.choose_stages(None, only="01_data") == [STAGES[0]]
+    with pytest.raises(ParameterError, match="'09'"):
+        pipeline.choose_stages(None, only="09")
     run.update(stages={STAGES[0]: {"status": "done"}})
     assert pipeline.choose_stages(run) == list(STAGES[1:])
+    run.update(stages={stage: {"status": "done"} for stage in STAGES})
+    assert pipeline.choose_stages(run) == []
 
 
 def test_the_estimate_takes_an_earlier_run_on_this_machine_and_counts_what_is_left(run):
-    from cifar_utils.runs.machine import detect_processor
-
     guess, known_from = pipeline.estimate_minutes(run, STAGES)
     assert 0 < guess < 10
     assert "guess" in known_from
@@ -132,10 +124,10 @@ def test_the_estimate_takes_an_earlier_run_on_this_machine_and_counts_what_is_le
         device=processor.name,
         threads=processor.cores,
         recipe={"name": "quick", "epochs": 3},
-        seconds={"training": 3000.0, "01_data_exploration": 60.0},
+        seconds={"training": 3000.0},
     )
-    minutes, known_from = pipeline.estimate_minutes(run, ["01_data_exploration", "03_training"])
-    assert minutes == pytest.approx(51, abs=1)
+    minutes, known_from = pipeline.estimate_minutes(run, ["03_training"])
+    assert minutes == pytest.approx(50, abs=1)
     assert "earlier" in known_from
     run.path("history.csv").write_text("epoch,loss\n1,2\n2,1\n")
     minutes, _ = pipeline.estimate_minutes(run, ["03_training"])
@@ -146,15 +138,15 @@ def test_a_notebook_that_needs_weights_trains_first_where_there_are_none(runs_fo
     executed = []
 
     def train(source, target, parameters, on_line):
-        executed.append((source.stem, parameters["dataset"]))
+        executed.append(source.stem)
         trained = create_run("new", {"dataset": "synthetic", "recipe": "quick", "seed": 0})
         trained.path("model.keras").touch()
         on_line("epoch 1/3, loss 2")
 
     monkeypatch.setattr(pipeline, "execute_notebook", train)
     for _ in range(2):
-        run = pipeline.open_trained_run("04_evaluation", dataset="synthetic")
+        run = pipeline.open_trained_run("04_evaluation")
         assert (run.name, run.stage) == ("new", "04_evaluation")
-    assert executed == [("03_training", "synthetic")]
+    assert executed == ["03_training"]
     with pytest.raises(RunError, match="other"):
         pipeline.open_trained_run("04_evaluation", "other")

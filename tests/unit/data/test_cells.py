@@ -27,7 +27,7 @@ def run_cell(name, part, **names):
     return names
 
 
-@pytest.mark.parametrize(("share", "seed"), [(0.1, 0), (0.04, 7), (0.0, 1), (0.5, 2**31 - 1)])
+@pytest.mark.parametrize(("share", "seed"), [(0.1, 0), (0.0, 1)])
 def test_the_split_of_notebook_2_is_the_packages(share, seed):
     labels = make_synthetic()[1]
     split = run_cell("02_preprocessing", "def split(")["split"]

@@ -23,6 +23,12 @@ def test_near_duplicates_survive_noise_and_contrast_and_come_nearest_first():
     assert (np.diff(distances) >= 0).all()
 
 
+def test_odd_sizes_are_refused():
+    images = make_images(2)[:, :30]
+    with pytest.raises(ValueError, match="multiples of 8, not uint8 of 30 x 32"):
+        find_near_duplicates(images, images)
+
+
 @pytest.mark.cifar10
 def test_cifar10_near_duplicates(cifar10_path):
     from cifar_utils.data import load_dataset

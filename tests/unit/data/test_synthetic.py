@@ -21,6 +21,8 @@ def test_it_has_the_shape_of_cifar10(drawn):
     assert np.bincount(train_labels).tolist() == [500] * 10
     assert np.bincount(test_labels).tolist() == [100] * 10
     assert tuple(FIGURES) == CLASS_NAMES
+    with pytest.raises(ValueError, match="read-only"):
+        train_images[0] = 0
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not():
@@ -32,15 +34,10 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not():
     assert (first[0] != make_synthetic(4, **small)[0]).any()
 
 
-def test_the_arrays_cannot_be_changed_by_mistake(drawn):
-    with pytest.raises(ValueError, match="read-only"):
-        drawn[0][0] = 0
-
-
 def test_a_linear_classifier_cannot_do_it_but_does_better_than_chance(drawn):
     from sklearn.linear_model import RidgeClassifier
 
     # Every other pixel: four times fewer features, and no worse for a linear classifier.
     train, test = (x[:, ::2, ::2].reshape(len(x), -1) / 255 for x in (drawn[0], drawn[2]))
-    accuracy = RidgeClassifier(alpha=10).fit(train, drawn[1]).score(test, drawn[3])
+    accuracy = RidgeClassifier(alpha=10).fit(train[:2000], drawn[1][:2000]).score(test, drawn[3])
     assert 0.15 < accuracy < 0.6

@@ -15,27 +15,14 @@ from PIL import Image
 from cifar_utils.data.augmentation import Augmentation
 from cifar_utils.data.preprocessing import Preprocessing
 from cifar_utils.errors import RunError
-from cifar_utils.runs import (
-    RECIPES,
-    STAGES,
-    Run,
-    create_run,
-    open_run,
-    read_history,
-    read_preprocessing,
-    write_history,
-)
+from cifar_utils.runs import RECIPES, open_run, read_history, read_preprocessing, write_history
+from cifar_utils.runs.run import STAGES, Run
+from cifar_utils.runs.store import create_run
 
 pytestmark = pytest.mark.usefixtures("runs_folder")
 
 FIRST, SECOND, *_, LAST = STAGES
 GIVEN = {"dataset": "auto", "recipe": "quick", "seed": 0}
-
-
-def open_and_finish(stage, run_name="", **given):
-    run = open_run(stage, run_name, **(GIVEN | given))
-    run.finish_stage()
-    return run
 
 
 # Which process works on it
@@ -89,12 +76,11 @@ def test_a_run_that_another_process_works_on_is_left_alone(work_elsewhere, kind)
     assert open_run(SECOND, "busy", **GIVEN, epochs=1).parameters["epochs"] == 1
 
 
-@pytest.mark.parametrize("kind", ["stage", "pipeline"])
-def test_a_killed_process_holds_nothing(work_elsewhere, kind):
+def test_a_killed_process_holds_nothing(work_elsewhere):
     run = create_run("orphan", GIVEN)
-    process = work_elsewhere(run, kind)
+    process = work_elsewhere(run)
     process.send_signal(signal.SIGKILL)
-    with run.lock(kind, timeout=10):  # though nobody has waited for the dead process
+    with run.lock("stage", timeout=10):  # though nobody has waited for the dead process
         pass
     assert not run.is_busy()
 
@@ -121,19 +107,13 @@ def test_this_process_may_go_on_with_its_own_run_and_leave_it():
     assert done.returncode == 0
 
 
-def test_a_run_that_cannot_be_written_is_named():
-    run = create_run("mine", GIVEN)
-    run.path(".stage.lock").mkdir()
-    with pytest.raises(RunError, match="mine cannot be written"):
-        run.start_stage(FIRST)
-
-
 # What it holds
 
 
 def test_a_run_is_done_when_all_its_stages_are():
     for stage in STAGES[:-1]:
-        run = open_and_finish(stage, "mine")
+        run = open_run(stage, "mine", **GIVEN)
+        run.finish_stage()
     assert run.info["status"] == "open"
     run.start_stage(LAST)
     assert "results in" in run.finish_stage()
@@ -200,30 +180,19 @@ def test_a_trained_run_keeps_the_recipe_that_it_was_trained_with():
 ALT = "Loss falls from 2.3 to 0.9 → flat · 95 %"
 
 
-def make_figure():
-    figure = Figure(figsize=(4, 2))
-    figure.suptitle("Loss")
-    return figure
-
-
-def test_a_figure_is_saved_and_shown_with_its_text_alternative():
-    run = create_run("mine", GIVEN)
-    shown = run.show_figure(make_figure(), "loss", ALT)
-    saved = run.path("figures/loss.png").read_bytes()
-    assert shown.data == saved
-    assert Image.open(io.BytesIO(saved)).text["Description"] == ALT
-    data, metadata = DisplayFormatter().format(shown)
-    assert "image/png" in data
-    assert metadata["image/png"]["alt"] == ALT
-
-
 @pytest.mark.parametrize(
     ("name", "title"), [("cifar10", "Loss"), ("synthetic", "SYNTHETIC DATA · Loss")]
 )
-def test_figures_of_synthetic_data_say_so_once(name, title):
+def test_a_figure_is_saved_and_shown_with_its_text_and_says_once_what_it_is_of(name, title):
     run = create_run("mine", GIVEN)
     run.update(dataset={"name": name})
-    figure = make_figure()
+    figure = Figure(figsize=(4, 2))
+    figure.suptitle("Loss")
     for _ in range(2):  # a cell run again
-        run.show_figure(figure, "loss", ALT)
+        shown = run.show_figure(figure, "loss", ALT)
         assert figure.get_suptitle() == title
+    saved = run.path("figures/loss.png").read_bytes()
+    assert shown.data == saved
+    assert Image.open(io.BytesIO(saved)).text["Description"] == ALT
+    _, metadata = DisplayFormatter().format(shown)
+    assert metadata["image/png"]["alt"] == ALT

@@ -25,14 +25,11 @@ class _Part(anywidget.AnyWidget):
 
 
 class DropZone(_Part):
-    """Takes files that are dropped, pasted or chosen, in pieces.
+    """Takes files of at most `limit` bytes that are dropped, pasted or chosen, in pieces.
 
-    Args:
-        limit: Largest file that is sent, in bytes.
-        on_file: Called with `(name, bytes, left)` for each file that has arrived; `left` more of
-            the same drop are on their way.
-        on_refusal: Called with `(name, reason, left)` for each that was not sent, or not whole.
-        on_ready: Called once the front end has shown that it can run this widget.
+    `on_file(name, content, left)` is called for each that has arrived, where `left` more of the
+    same drop are on their way; `on_refusal(name, reason, left)` for each that has not, or not
+    whole; `on_ready()` once the front end has shown that it can run this widget.
     """
 
     _esm = FOLDER / "drop.js"
@@ -46,16 +43,16 @@ class DropZone(_Part):
         self.on_msg(lambda _, content, buffers: self.receive(content, buffers))
 
     def receive(self, content, buffers=()):
-        """Take a message of `drop.js`; its "kind" is ready, refused, cancelled or piece."""
-        kind = content.get("kind")
-        if kind == "ready":
-            self._on_ready()
-        elif kind == "refused":
-            self._on_refusal(content["name"], content["reason"], content["left"])
-        elif kind == "cancelled":  # the page was left, or the file could not be read to its end
-            self.arriving.pop(content["id"], None)
-        elif kind == "piece":
-            self._take(content, bytes(buffers[0]) if buffers else b"")
+        """Take a message of `drop.js`."""
+        match content.get("kind"):
+            case "ready":
+                self._on_ready()
+            case "refused":
+                self._on_refusal(content["name"], content["reason"], content["left"])
+            case "cancelled":  # the page was left, or the file could not be read to its end
+                self.arriving.pop(content["id"], None)
+            case "piece":
+                self._take(content, bytes(buffers[0]) if buffers else b"")
 
     def _take(self, content, piece):
         """Add a piece to its file, ask for more, and hand the file on when it is whole."""
