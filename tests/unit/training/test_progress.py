@@ -1,10 +1,8 @@
 """One line an epoch, and a time left that counts small images as the smaller work that they are."""
 
-import re
 from types import SimpleNamespace
 
 import pytest
-from tiny_runs import make_run, train
 
 from cifar_utils.training import callbacks
 
@@ -48,12 +46,6 @@ def test_the_time_left_knows_that_the_rest_is_costlier(monkeypatch):
         progress.on_train_batch_end(batch)
     # 9 seconds for nine tenths of 256; 256 and twice 1024 are left.
     assert progress.seconds_left() == pytest.approx(10 * (256 + 2048) / 256)
-
-
-def test_one_line_is_printed_for_every_epoch(capsys):
-    train(make_run("lines", epochs=2))
-    lines = re.findall(r"^epoch (\d)/2, .*$", capsys.readouterr().out, re.MULTILINE)
-    assert lines == ["1", "2"]
 
 
 def test_a_line_holds_the_numbers_of_its_epoch(capsys):
