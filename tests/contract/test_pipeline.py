@@ -1,5 +1,6 @@
 """The whole pipeline as a user meets it: run, stop in every way, resume, rerun, misuse."""
 
+import errno
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from pipeline_process import (
     wait_for_next_epoch,
 )
 
+from cifar_utils.apps import pipeline
 from cifar_utils.apps.cli import main
 from cifar_utils.paths import notebooks_dir
 from cifar_utils.runs.run import STAGES, Run
@@ -214,13 +216,20 @@ def test_resuming_with_too_few_images_held_out_leaves_the_run_as_it_was(runs_fol
     assert run.info == before
 
 
-def test_a_runs_folder_that_is_a_file_is_told_without_a_traceback(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
+def test_a_folder_that_cannot_be_written_is_told_without_a_traceback(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pipeline, "create_run", refuse)
+    full = CliRunner().invoke(main, ["run", "--dataset", "synthetic"])
+    assert full.exit_code == 1
+    assert "No space left" in full.stderr
+    assert "CIFAR_RUNS_DIR moves the runs" in full.stderr
+    (tmp_path / "file").touch()
     monkeypatch.setenv("CIFAR_RUNS_DIR", str(tmp_path / "file"))
-    result = CliRunner().invoke(main, ["run", "--dataset", "synthetic"])
-    assert result.exit_code == 1
-    assert isinstance(result.exception, SystemExit)
-    assert "CIFAR_RUNS_DIR moves the runs" in result.stderr
+    file = CliRunner().invoke(main, ["run", "--dataset", "synthetic"])
+    assert isinstance(file.exception, SystemExit)
+    assert "CIFAR_RUNS_DIR" in file.stderr
 
 
 def test_resuming_a_run_that_is_not_there_names_the_nearest(runs_folder):
