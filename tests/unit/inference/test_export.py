@@ -28,7 +28,13 @@ def read(path, images):
     return Classifier.load(path, "one").compute_probs(images, "one")
 
 
-@pytest.mark.parametrize("kind", exports.SUFFIXES)
+KINDS = [
+    pytest.param(kind, marks=pytest.mark.onnx) if kind == "onnx" else kind
+    for kind in exports.SUFFIXES
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_format_takes_bytes_and_answers_as_the_network(kind, run, capfd, monkeypatch):
     if not ALONE[kind]:  # a process that imports TensorFlow takes its time
         monkeypatch.setattr(exports, "read_in_own_process", lambda *given: (read(*given), True))
