@@ -55,7 +55,11 @@ def refresh_notebooks(show=print):
     with tempfile.TemporaryDirectory() as folder, stop_on_signals():
         for path in list_notebooks():
             show(f"{path.stem} …")
-            parameters = {"run_name": name} if path.stem in STAGES else {"dataset": "cifar10"}
+            parameters = {"run_name": name}
+            if path.stem == STAGES[-1]:  # 05 as a person opens it: the weights that ship
+                parameters = {}
+            elif path.stem not in STAGES:
+                parameters = {"dataset": "cifar10"}
             try:
                 execute_notebook(path, Path(folder) / path.name, parameters)
             except (CellFailed, KernelDied) as error:
