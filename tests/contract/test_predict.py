@@ -225,7 +225,9 @@ def test_wrong_arguments_are_refused_with_their_exit_code(
 
 def test_ctrl_c_ends_with_130(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    command = subprocess.Popen([*COMMAND, "predict", tmp_path / "pipe"], stderr=subprocess.PIPE)
+    command = subprocess.Popen(
+        [*COMMAND, "predict", tmp_path / "pipe"], stderr=subprocess.PIPE, preexec_fn=accept_ctrl_c
+    )
     with open(tmp_path / "pipe", "wb"):  # opens once the command reads it
         command.send_signal(signal.SIGINT)
         _, told = command.communicate(timeout=60)
