@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from pipeline_process import accept_ctrl_c
 
 from cifar_utils.apps.cli import main
 from cifar_utils.apps.predict import list_images, render_csv
