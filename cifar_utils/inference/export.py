@@ -113,7 +113,7 @@ def export(name, kind, path=None):
     """Export a run's network, shipped weights or a Keras file, checked on 1,000 test images.
 
     The file is read again in a process of its own, without TensorFlow where the format allows, and
-    compared with the network, before it takes its name.
+    compared with the network, before it is renamed.
 
     Args:
         name: Whatever `sources.find_model` takes.
