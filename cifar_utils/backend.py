@@ -14,6 +14,7 @@ import tempfile
 import threading
 
 from cifar_utils.errors import CifarError
+from cifar_utils.paths import read_variable
 
 # What TensorFlow 2.21 writes to file descriptor 2 at import whatever TF_CPP_MIN_LOG_LEVEL says.
 # These lines alone are held back: anything else may be a real warning.
@@ -95,11 +96,12 @@ def pinned_settings():
 def _import_keras():
     """Import Keras with its backend, holding back the known noise on stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no INFO lines; warnings stay
-    # oneDNN's kernels train the documented network twice as fast on a processor without AVX-512,
+    # oneDNN's kernels train the original network twice as fast on a processor without AVX-512,
     # where TensorFlow leaves them switched off. (On the others this changes nothing.)
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    if os.environ["KERAS_BACKEND"] == "tensorflow" and not importlib.util.find_spec("tensorflow"):
+    backend = read_variable("KERAS_BACKEND", ("tensorflow", "jax", "torch")) or "tensorflow"
+    os.environ["KERAS_BACKEND"] = backend
+    if backend == "tensorflow" and not importlib.util.find_spec("tensorflow"):
         raise CifarError(INSTALL_HINT)
     with hold_back(IMPORT_NOISE):
         import keras

@@ -10,7 +10,7 @@ import sys
 import time
 from importlib import metadata
 
-from cifar_utils.paths import cache_dir, runs_dir
+from cifar_utils.paths import cache_dir, read_variable, runs_dir
 from cifar_utils.runs.machine import detect_processor, find_nvidia_gpus, measure_memory
 
 TRAIN_IMAGES = 50_000
@@ -156,7 +156,7 @@ def _check_data():
     from cifar_utils.data import GET_CIFAR10, find_dataset
 
     found = find_dataset()
-    named = os.environ.get("CIFAR10_PATH")
+    named = read_variable("CIFAR10_PATH")
     for copy in found:
         kind = "the official archive" if copy.official else "not the official archive"
         if copy.size:

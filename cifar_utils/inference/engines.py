@@ -17,6 +17,7 @@ from cifar_utils.data import CLASS_NAMES
 from cifar_utils.data.preprocessing import IMAGE_SIZE, scale_images
 from cifar_utils.errors import CifarError, ModelError, ParameterError
 from cifar_utils.inference.sources import KERAS_SUFFIX, SAVED_MODEL, find_reason, load_keras_model
+from cifar_utils.paths import read_variable
 
 # LiteRT and Keras prepare a plan per number of images: one, its mirrored pair, six views, the five
 # crops of a photo in two or six views, and batches. Every call is made of these sizes, padded
@@ -381,7 +382,7 @@ def _apply_softmax(logits):
 
 def is_installed(engine):
     """Return whether an engine's library is here, without importing it."""
-    if engine is KerasEngine and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+    if engine is KerasEngine and (read_variable("KERAS_BACKEND") or "tensorflow") == "tensorflow":
         return importlib.util.find_spec("tensorflow") is not None  # Keras alone runs nothing
     return importlib.util.find_spec(engine.package) is not None
 

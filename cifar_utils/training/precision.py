@@ -1,10 +1,10 @@
 """What a training runs on, in which number format: bfloat16 where the hardware has it."""
 
 import contextlib
-import os
 import time
 
 from cifar_utils.errors import ParameterError, RunError
+from cifar_utils.paths import read_variable
 from cifar_utils.runs.machine import detect_processor, find_nvidia_gpus
 
 FAST_BF16 = {"avx512_bf16", "amx_bf16"}  # x86 instructions: with them it is known to pay
@@ -74,7 +74,7 @@ def choose_precision(name, run=None):
         )
     if began:
         return began
-    known = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" and not on_gpu
+    known = (read_variable("KERAS_BACKEND") or "tensorflow") == "tensorflow" and not on_gpu
     if known and FAST_BF16.intersection(processor.features):
         return "bfloat16"
     if not on_gpu and not processor.bf16:
