@@ -162,7 +162,7 @@ def open_classic(open_page, start_jupyter, folder):
         python = os.environ.get("CIFAR_COLAB_PYTHON")
         if not python:
             pytest.fail("Run this by `make test-browser`: it needs the second environment.")
-        url = start_jupyter("nbclassic", "nbclassic/tree", python=os.path.abspath(python))
+        url = start_jupyter("nbclassic", "tree", python=os.path.abspath(python))
         page = open_page(url.replace("/tree", f"/notebooks/{copy_notebook(folder)}"))
         page.locator(".code_cell .CodeMirror").first.click(timeout=60_000)
         page.locator(".kernel_idle_icon").wait_for(timeout=60_000)
